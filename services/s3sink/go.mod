@@ -1,0 +1,7 @@
+module hydrant/services/s3sink
+
+go 1.26.0
+
+require hydrant/shared v0.0.0
+
+replace hydrant/shared => ../../shared

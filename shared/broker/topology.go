@@ -1,0 +1,116 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/names"
+)
+
+// manyConsumers lifts the server's default of 1,000 consumers a stream: every delivery stream has one for each leg.
+const manyConsumers = 100_000
+
+// minimalDuplicates is the smallest duplicate window that JetStream accepts. A restart reads the whole window back, so
+// streams that need none have the smallest.
+const minimalDuplicates = 100 * time.Millisecond
+
+// LogConfig is the JetStream stream that keeps a log.
+func LogConfig(log names.Log, retention time.Duration, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               log.JetStream(),
+		Subjects:           []string{log.Subject()},
+		Storage:            jetstream.FileStorage,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxAge:             retention,
+		Duplicates:         min(DuplicateWindow, retention),
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		Replicas:           replicas,
+		MaxConsumers:       manyConsumers,
+	}
+}
+
+// DuplicateWindow is how long a put is known again by its Nats-Msg-Id. An id costs the server about 250 bytes.
+const DuplicateWindow = 2 * time.Minute
+
+func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) error {
+	// A descriptor outlives the records of its batch by an hour, so that a cursor is never gone while a record that it
+	// covers is still there.
+	streams := []jetstream.StreamConfig{
+		{Name: names.BatchesStream, Subjects: []string{names.AllBatches}, MaxAge: cfg.Retention + time.Hour},
+		{Name: names.DeliveriesStream, Subjects: []string{names.AllDeliveries}, MaxAge: 14 * 24 * time.Hour},
+		{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: 14 * 24 * time.Hour},
+	}
+	for _, s := range streams {
+		s.Storage = jetstream.FileStorage
+		s.Duplicates = minimalDuplicates
+		s.Replicas = cfg.Replicas
+		s.MaxConsumers = manyConsumers
+		s.AllowDirect = s.Name != names.BatchesStream // a cursor is asked of the leader, who has the newest
+		if err := ensureStream(ctx, js, s); err != nil {
+			return fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+	}
+	buckets := []jetstream.KeyValueConfig{
+		{Bucket: names.CatalogBucket, Description: "delivery streams"},
+		{Bucket: names.InstallationBucket, Description: "the installation"},
+		{Bucket: names.MembersBucket, Description: "live replicas", TTL: MemberTTL},
+	}
+	for _, b := range buckets {
+		b.Replicas = cfg.Replicas
+		_, err := js.CreateKeyValue(ctx, b)
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
+		}
+	}
+	return nil
+}
+
+// MemberTTL is how long a replica counts as live after its last sign of life.
+const MemberTTL = 10 * time.Second
+
+// ensureStream makes a stream that is missing, and brings the age of one that is there up to the configured one, since a
+// longer retention must not find descriptors that end earlier.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	have, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return nil // another service was first, with its own settings
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	config := have.CachedInfo().Config
+	if config.MaxAge >= want.MaxAge {
+		return nil
+	}
+	config.MaxAge = want.MaxAge
+	_, err = js.UpdateStream(ctx, config)
+	return err
+}
+
+// InstallationID returns the installation's id, which is made once.
+func InstallationID(ctx context.Context, js jetstream.JetStream) (string, error) {
+	kv, err := js.KeyValue(ctx, names.InstallationBucket)
+	if err != nil {
+		return "", fmt.Errorf("read the installation's id: %w", err)
+	}
+	const key = "installation"
+	_, err = kv.Create(ctx, key, []byte(names.NewStreamID()))
+	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return "", fmt.Errorf("make the installation's id: %w", err)
+	}
+	entry, err := kv.Get(ctx, key)
+	if err != nil {
+		return "", fmt.Errorf("read the installation's id: %w", err)
+	}
+	return string(entry.Value()), nil
+}

@@ -1,0 +1,191 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/names"
+)
+
+const (
+	freshenEvery = 500 * time.Millisecond
+	catchUpTime  = 3 * time.Second // a watch that does not catch up within it is replaced
+)
+
+// View is a local copy of the catalog that follows it while Run runs.
+type View struct {
+	catalog *Catalog
+	log     *slog.Logger
+
+	mu        sync.RWMutex
+	streams   map[names.Stream]*DeliveryStream
+	seen      uint64        // revision up to which the copy is whole
+	freshAsOf time.Time     // the copy is no older than this
+	moved     chan struct{} // closed and replaced whenever seen grows
+}
+
+// NewView returns a view that is empty until Run has read the catalog.
+func NewView(c *Catalog, log *slog.Logger) *View {
+	return &View{catalog: c, log: log, streams: map[names.Stream]*DeliveryStream{}, moved: make(chan struct{})}
+}
+
+// Get returns the document of a delivery stream, or nil.
+func (v *View) Get(name names.Stream) *DeliveryStream {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.streams[name]
+}
+
+// All returns every document, by name.
+func (v *View) All() map[names.Stream]*DeliveryStream {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return maps.Clone(v.streams)
+}
+
+// FreshAsOf returns a time, with a monotonic reading, that the view is no older than; zero before it was first read.
+func (v *View) FreshAsOf() time.Time {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.freshAsOf
+}
+
+// Ready returns an error while the view has not been read, or has not been confirmed for long.
+func (v *View) Ready() error {
+	if age := time.Since(v.FreshAsOf()); age > 10*time.Second {
+		return errors.New("the catalog cannot be read")
+	}
+	return nil
+}
+
+// Run follows the catalog until ctx ends, and calls changed, from one goroutine, after each change with the name of the
+// stream that changed. A watch that ends or falls behind is replaced.
+func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
+	for ctx.Err() == nil {
+		if err := v.follow(ctx, changed); err != nil && ctx.Err() == nil {
+			v.log.Warn("catalog watch ended, starting another", "error", err)
+			pause(ctx, freshenEvery)
+		}
+	}
+}
+
+// follow runs one watch, and beside it the check that the watch keeps up.
+func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watcher, err := v.catalog.kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch the catalog: %w", err)
+	}
+	defer func() { _ = watcher.Stop() }()
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	wg.Go(func() { cancel(v.freshen(ctx)) })
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case entry, open := <-watcher.Updates():
+			if !open {
+				return errors.New("watch closed")
+			}
+			if entry != nil { // nil marks the end of what was there at the start
+				v.apply(entry, changed)
+			}
+		}
+	}
+}
+
+func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) {
+	name := names.StreamFromKey(entry.Key())
+	var d *DeliveryStream
+	if entry.Operation() == jetstream.KeyValuePut {
+		var err error
+		if d, err = decode(entry.Value()); err != nil {
+			v.log.Error("delivery stream left out", "stream", name, "error", err)
+		}
+	}
+	v.mu.Lock()
+	if entry.Revision() <= v.seen { // a new watch starts from the beginning
+		v.mu.Unlock()
+		return
+	}
+	if d == nil {
+		delete(v.streams, name)
+	} else {
+		v.streams[name] = d
+	}
+	v.advance(entry.Revision())
+	v.mu.Unlock()
+	if changed != nil {
+		changed(name)
+	}
+}
+
+// advance needs v.mu.
+func (v *View) advance(revision uint64) {
+	v.seen = revision
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// freshen confirms, again and again, that the watch has seen everything there is. It returns when the watch does not
+// catch up.
+func (v *View) freshen(ctx context.Context) error {
+	for {
+		if err := v.Freshen(ctx); errors.Is(err, errBehind) {
+			return err
+		}
+		if !pause(ctx, freshenEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+var errBehind = errors.New("the watch fell behind")
+
+// Freshen returns when the view is known to hold everything that was in the catalog when Freshen was called.
+func (v *View) Freshen(ctx context.Context) error {
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	info, err := v.catalog.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read the catalog's state: %w", err)
+	}
+	for {
+		v.mu.Lock()
+		if v.seen >= info.State.LastSeq {
+			if v.freshAsOf.Before(asked) {
+				v.freshAsOf = asked
+			}
+			v.mu.Unlock()
+			return nil
+		}
+		moved := v.moved
+		v.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return errBehind
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,119 @@
+// Package delivery takes batches to a destination: consuming, retrying, telling JetStream that work goes on, error logs,
+// metrics and acknowledging are written here once, for every destination. A destination is one method.
+//
+// Guarantees:
+//   - A batch is acknowledged only after the destination said what became of it and that is on disk in DELIVERIES.
+//   - A batch that failed is tried again until the destination gives it an outcome; nothing is dropped. It waits for its
+//     next try in JetStream, where it holds no worker.
+//   - A delivery stream whose destination fails is probed by one worker at a time, so it costs the others next to nothing.
+//
+// Not guaranteed: that one worker has a batch at a time. A worker that stalls loses its batch to another after the ack
+// wait and may then wake. Destinations must therefore be idempotent, and ask Attempt.Held before a step that is not.
+//
+// What can go wrong between the steps: a lost answer of the destination, a kill before DELIVERIES was written, a lost
+// acknowledgement all lead to the batch being delivered again; the destination finds its earlier success, and DELIVERIES
+// may get a second entry of the same batch id, which readers count once.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/catalog"
+)
+
+// Destination delivers batches. Deliver returns what became of the batch; it may be called again for a batch that it
+// delivered before, also while another call for it runs elsewhere, and must then find that out. Its error should be an
+// *Error; any other counts as retryable. When ctx ends it returns soon, having completed nothing or everything.
+type Destination interface {
+	Deliver(ctx context.Context, a Attempt) (Result, error)
+}
+
+// Attempt is one try to deliver a batch.
+type Attempt struct {
+	Batch  batch.Descriptor
+	Stream *catalog.DeliveryStream // the newest configuration known
+	Number int                     // 1 at the first delivery to any worker, as far as JetStream remembers
+
+	// Held returns an error when the batch may meanwhile be another worker's: this process stalled, or could not tell
+	// JetStream that it is at work.
+	Held func() error
+}
+
+// Result is what became of a batch.
+type Result struct {
+	Outcome        batch.Outcome
+	Location       string
+	Version        int
+	Records        int
+	Bytes          int64
+	ExpiredRecords int
+}
+
+// Class says what to do about an error.
+type Class int
+
+// The classes of errors.
+const (
+	Retryable    Class = iota // may pass by itself
+	Permanent                 // stays until somebody changes a configuration: tried again, at the longest delay
+	ShuttingDown              // the attempt was given up because the process stops: handed back at once
+)
+
+// Error is a failed attempt.
+type Error struct {
+	Class   Class
+	Code    string // of the guide's list, for example S3.AccessDenied
+	Message string // the guide's, for the owner of the delivery stream
+	Err     error  // what happened, in the server's words
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Code + ": " + e.Message
+	}
+	return fmt.Sprintf("%s: %v", e.Code, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrNotHeld is what Attempt.Held returns.
+var ErrNotHeld = errors.New("the batch may be another worker's by now")
+
+// internalError is the code for what has none of its own.
+const internalError = "InternalError"
+
+// classify reads an error that a destination returned.
+func classify(ctx context.Context, err error) *Error {
+	var e *Error
+	switch {
+	case ctx.Err() != nil:
+		return &Error{Class: ShuttingDown, Code: internalError, Message: "The service is stopping.", Err: err}
+	case errors.As(err, &e):
+		return e
+	default:
+		return &Error{
+			Class: Retryable, Code: internalError, Err: err,
+			Message: "An internal error occurred while attempting to deliver data. Delivery will be retried.",
+		}
+	}
+}
+
+// LogEntry is one entry of a delivery stream's error log, in the form that the guide gives it.
+type LogEntry struct {
+	Format                  int       `json:"format"`
+	DeliveryStreamARN       string    `json:"deliveryStreamARN"`
+	Destination             string    `json:"destination"`
+	DeliveryStreamVersionID int       `json:"deliveryStreamVersionId"`
+	ErrorCode               string    `json:"errorCode"`
+	Message                 string    `json:"message"`
+	Detail                  string    `json:"detail,omitempty"`
+	Batch                   batch.ID  `json:"batch,omitempty"`
+	Attempt                 int       `json:"attempt,omitempty"`
+	Records                 int       `json:"records,omitempty"`
+	Time                    time.Time `json:"time"`
+}

@@ -1,0 +1,173 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/names"
+)
+
+// pullTime is how long one pull waits for a batch. JetStream sends heartbeats meanwhile, so a lost pull is noticed.
+const pullTime = 30 * time.Second
+
+// lane delivers the batches of one delivery stream. Its goroutine fetches; each batch is in the hands of one worker.
+type lane struct {
+	runner *Runner
+	stream names.Stream
+	id     names.StreamID
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	working  int       // batches in workers' hands
+	failures int       // in a row
+	rest     time.Time // nothing is fetched before
+	turn     chan struct{}
+}
+
+func newLane(r *Runner, stream names.Stream, id names.StreamID, cancel context.CancelFunc) *lane {
+	return &lane{runner: r, stream: stream, id: id, cancel: cancel, turn: make(chan struct{}, 1)}
+}
+
+func (l *lane) stop() { l.cancel() }
+
+// wake ends a rest, because the configuration changed and may have healed what failed.
+func (l *lane) wake() {
+	l.mu.Lock()
+	l.rest = time.Time{}
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *lane) signal() {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	consumer := l.open(ctx, batches)
+	for ctx.Err() == nil && l.await(ctx) {
+		m, err := next(ctx, consumer)
+		if err != nil {
+			l.release()
+			if lost(err) && pause(ctx, 100*time.Millisecond) {
+				consumer = l.open(ctx, batches)
+			} else if !idle(err) {
+				pause(ctx, 100*time.Millisecond)
+			}
+			continue
+		}
+		workers.Go(func() {
+			defer l.release()
+			newWork(l, m).do(ctx)
+		})
+	}
+}
+
+// next waits for a batch, but not for ever: a pull that JetStream forgot is made again.
+func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, pullTime)
+	defer cancel()
+	return consumer.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullTime/6))
+}
+
+// open makes the consumer, or finds the one of an earlier run.
+func (l *lane) open(ctx context.Context, batches jetstream.Stream) jetstream.Consumer {
+	for {
+		consumer, err := batches.CreateOrUpdateConsumer(ctx, l.runner.consumerConfig(l.stream, l.id))
+		if err == nil || ctx.Err() != nil {
+			return consumer
+		}
+		l.runner.log.Warn("waiting for the consumer of batches", "stream", l.stream, "error", err)
+		if !pause(ctx, time.Second) {
+			return nil
+		}
+	}
+}
+
+// await returns when another batch may be fetched, and counts it as in work. A lane whose destination fails rests between
+// tries, and has one batch in work at a time.
+func (l *lane) await(ctx context.Context) bool {
+	for {
+		l.mu.Lock()
+		limit, rest := l.runner.cfg.PerStream, time.Until(l.rest)
+		if l.failures > 0 {
+			limit = 1
+		}
+		if l.working < limit && rest <= 0 {
+			l.working++
+			l.mu.Unlock()
+			return true
+		}
+		l.mu.Unlock()
+		timer := time.NewTimer(max(rest, time.Millisecond))
+		if rest <= 0 {
+			timer.Stop() // what is awaited is a worker, who signals
+		}
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-l.turn:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (l *lane) release() {
+	l.mu.Lock()
+	l.working--
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *lane) succeeded() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures, l.rest = 0, time.Time{}
+}
+
+// failed makes the lane rest, and returns how long the batch that failed for the attempt-th time should wait.
+func (l *lane) failed(class Class, attempt int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures++
+	l.rest = time.Now().Add(l.runner.delay(l.failures))
+	if class == Permanent {
+		return jitter(l.runner.cfg.MaxDelay)
+	}
+	return l.runner.delay(attempt)
+}
+
+// delay is the exponential backoff after the n-th failure, with jitter.
+func (r *Runner) delay(n int) time.Duration {
+	d := r.cfg.MinDelay << min(max(n-1, 0), 20)
+	if d <= 0 || d > r.cfg.MaxDelay {
+		d = r.cfg.MaxDelay
+	}
+	return jitter(d)
+}
+
+// jitter spreads retries over half of their delay.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+// idle tells that no batch came within the time of a pull.
+func idle(err error) bool {
+	return errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+}
+
+// lost tells that the consumer is not there any more: somebody deleted it, or the store was made anew.
+func lost(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.Is(err, nats.ErrNoResponders)
+}

@@ -1,0 +1,167 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/catalog"
+	"hydrant/shared/names"
+)
+
+// Config says how a leg's batches are delivered.
+type Config struct {
+	Leg       names.Leg
+	LogStream string // of the guide: S3Delivery, RedshiftDelivery or ElasticsearchDelivery
+	// Location returns where a delivery stream delivers to, for its error log.
+	Location func(*catalog.DeliveryStream) string
+
+	Workers   int           // batches in work at once
+	PerStream int           // of them of one delivery stream
+	AckWait   time.Duration // after which a silent worker's batch is another's
+	Grace     time.Duration // for what is in work when the service is to stop
+
+	MinDelay time.Duration // before the second try of a batch; it doubles with each try
+	MaxDelay time.Duration
+}
+
+// Runner delivers the batches of one leg of every delivery stream that has it.
+type Runner struct {
+	cfg         Config
+	js          jetstream.JetStream
+	view        *catalog.View
+	destination Destination
+	metrics     *Metrics
+	log         *slog.Logger
+	slots       chan struct{} // one for each worker
+
+	changes chan names.Stream
+}
+
+// NewRunner returns a runner. The view must be followed by whoever made it, and each change told to Changed.
+func NewRunner(cfg Config, js jetstream.JetStream, view *catalog.View, d Destination, m *Metrics, log *slog.Logger) *Runner {
+	return &Runner{
+		cfg: cfg, js: js, view: view, destination: d, metrics: m, log: log,
+		slots:   make(chan struct{}, cfg.Workers),
+		changes: make(chan names.Stream, 1024),
+	}
+}
+
+// Changed tells the runner that a delivery stream is new, other or gone.
+func (r *Runner) Changed(ctx context.Context, name names.Stream) {
+	select {
+	case r.changes <- name:
+	case <-ctx.Done():
+	}
+}
+
+// Run delivers until ctx ends. What is then in work has Config.Grace to end, and is handed back after it.
+func (r *Runner) Run(ctx context.Context) error {
+	consumers := r.openBatches(ctx)
+	if consumers == nil {
+		return ctx.Err()
+	}
+	lanes := map[names.Stream]*lane{}
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case name := <-r.changes:
+			r.reconcile(ctx, lanes, name, consumers, &running)
+		}
+	}
+}
+
+// openBatches waits for the stream of batches; it returns nil when ctx ends first.
+func (r *Runner) openBatches(ctx context.Context) jetstream.Stream {
+	for {
+		stream, err := r.js.Stream(ctx, names.BatchesStream)
+		if err == nil {
+			return stream
+		}
+		if !pause(ctx, time.Second) {
+			return nil
+		}
+		r.log.Warn("waiting for the batches", "error", err)
+	}
+}
+
+// reconcile starts, wakes or stops the lane of one delivery stream.
+func (r *Runner) reconcile(ctx context.Context, lanes map[names.Stream]*lane, name names.Stream, batches jetstream.Stream, running *sync.WaitGroup) {
+	d := r.view.Get(name)
+	have := lanes[name]
+	wanted := d != nil && d.Status == types.DeliveryStreamStatusActive && r.hasLeg(d)
+	if have != nil && wanted && have.id == d.ID {
+		have.wake()
+		return
+	}
+	if have != nil {
+		have.stop()
+		delete(lanes, name)
+		r.metrics.forget(name)
+	}
+	if !wanted {
+		return
+	}
+	laneCtx, cancel := context.WithCancel(ctx)
+	l := newLane(r, name, d.ID, cancel)
+	lanes[name] = l
+	running.Go(func() { l.run(laneCtx, batches) })
+}
+
+func (r *Runner) hasLeg(d *catalog.DeliveryStream) bool {
+	for _, leg := range d.Legs() {
+		if leg.Leg == r.cfg.Leg {
+			return true
+		}
+	}
+	return false
+}
+
+// consumerConfig is the durable consumer that the replicas share. Batches that wait for their next try count as pending,
+// so MaxAckPending bounds how many batches of one broken destination are known to be broken; the others wait behind.
+func (r *Runner) consumerConfig(name names.Stream, id names.StreamID) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       names.SinkConsumer(r.cfg.Leg, name, id),
+		FilterSubject: names.LegBatches(r.cfg.Leg, name),
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       r.cfg.AckWait,
+		MaxAckPending: 1000,
+		MaxDeliver:    -1,
+	}
+}
+
+// Validate finds contradictions.
+func (c Config) Validate() error {
+	switch {
+	case c.Workers < 1:
+		return fmt.Errorf("--workers (HYDRANT_WORKERS): %d is not accepted; use 1 or more", c.Workers)
+	case c.PerStream < 1 || c.PerStream > c.Workers:
+		return fmt.Errorf("--workers-per-stream (HYDRANT_WORKERS_PER_STREAM): %d is not accepted; use 1 to the number of --workers, %d", c.PerStream, c.Workers)
+	case c.AckWait < time.Second:
+		return fmt.Errorf("--ack-wait (HYDRANT_ACK_WAIT): %s is not accepted; use 1s or more", c.AckWait)
+	case c.MinDelay <= 0 || c.MaxDelay < c.MinDelay:
+		return errors.New("--retry-min and --retry-max (HYDRANT_RETRY_MIN, HYDRANT_RETRY_MAX): use a positive time, and a longest that is no shorter")
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

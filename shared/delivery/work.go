@@ -1,0 +1,259 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/catalog"
+	"hydrant/shared/faultpoint"
+	"hydrant/shared/names"
+)
+
+// publishTime is how long writing down an outcome may take before the batch is handed back instead.
+const publishTime = 5 * time.Second
+
+// work is one batch in the hands of one worker.
+type work struct {
+	lane *lane
+	*Runner
+	message jetstream.Msg
+	log     *slog.Logger
+	attempt int
+	told    atomic.Int64 // when JetStream was last told of the work, in nanoseconds of the process's monotonic clock
+	began   time.Time
+}
+
+func newWork(l *lane, m jetstream.Msg) *work {
+	w := &work{lane: l, Runner: l.runner, message: m, attempt: 1, began: time.Now()}
+	if meta, err := m.Metadata(); err == nil {
+		w.attempt = int(meta.NumDelivered)
+	}
+	w.log = w.Runner.log.With("stream", l.stream, "leg", w.cfg.Leg, "attempt", w.attempt)
+	return w
+}
+
+// do sees the batch through: to an outcome, or back to JetStream. When ctx ends it goes on for the grace and then hands
+// the batch back.
+func (w *work) do(ctx context.Context) {
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		pause(working, w.cfg.Grace)
+		cancel()
+	})
+	defer stop()
+
+	told := make(chan struct{})
+	go func() { defer close(told); w.keepTelling(working) }()
+	defer func() { cancel(); <-told }()
+
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-ctx.Done():
+		w.handBack(0)
+		return
+	}
+	w.deliver(working)
+}
+
+func (w *work) deliver(ctx context.Context) {
+	d, err := batch.Decode(w.message.Data())
+	if err != nil {
+		w.unreadable(err)
+		return
+	}
+	w.log = w.log.With("batch", d.ID())
+	stream, err := w.owner(ctx, d)
+	if err != nil {
+		w.log.Warn("batch handed back: the catalog cannot be read", "error", err)
+		w.handBack(w.delay(w.attempt))
+		return
+	}
+	if stream == nil {
+		w.log.Info("batch of a deleted delivery stream discarded", "records", d.Records)
+		w.acknowledge(ctx)
+		return
+	}
+	result, err := w.destination.Deliver(ctx, Attempt{Batch: d, Stream: stream, Number: w.attempt, Held: w.held})
+	if errors.Is(err, ErrNotHeld) {
+		w.log.Warn("attempt given up", "error", err) // who has the batch now sees to it
+		return
+	}
+	if err != nil {
+		w.fail(ctx, d, stream, classify(ctx, err))
+		return
+	}
+	w.succeed(ctx, d, result)
+}
+
+// owner returns the delivery stream that the batch is of, or nil if that is deleted. The view may lag behind the buffer's,
+// so what it does not know is looked up before it is believed to be gone.
+func (w *work) owner(ctx context.Context, d batch.Descriptor) (*catalog.DeliveryStream, error) {
+	if stream := w.view.Get(d.Stream); stream != nil && stream.ID == d.StreamID && stream.Version >= d.Version {
+		return stream, nil
+	}
+	if err := w.view.Freshen(ctx); err != nil {
+		return nil, err
+	}
+	if stream := w.view.Get(d.Stream); stream != nil && stream.ID == d.StreamID {
+		return stream, nil
+	}
+	return nil, nil
+}
+
+// unreadable deals with a message that is no descriptor this build can read. One of a newer version waits for an upgrade;
+// anything else was never a batch.
+func (w *work) unreadable(err error) {
+	w.log.Error("batch handed back: it cannot be read", "error", err)
+	w.lane.failed(Permanent, w.attempt)
+	w.handBack(w.cfg.MaxDelay)
+}
+
+func (w *work) succeed(ctx context.Context, d batch.Descriptor, result Result) {
+	entry := batch.Delivery{
+		Batch: d.ID(), Stream: d.Stream, StreamID: d.StreamID, Leg: d.Leg, Shard: d.Shard, First: d.First, Last: d.Last,
+		Outcome: result.Outcome, Location: result.Location, Version: result.Version,
+		Records: result.Records, Bytes: result.Bytes,
+		ExpiredRecords: result.ExpiredRecords, ExpiredMessages: d.Missing,
+		Attempts: w.attempt, Oldest: d.Oldest, Time: time.Now().UTC(),
+	}
+	faultpoint.Hit("sink.delivered")
+	if err := w.writeDown(ctx, entry); err != nil {
+		w.log.Warn("batch handed back: its outcome could not be written down", "error", err)
+		w.handBack(w.delay(w.attempt))
+		return
+	}
+	faultpoint.Hit("sink.before-ack")
+	w.acknowledge(ctx)
+	w.lane.succeeded()
+	w.metrics.delivered(entry)
+	level := slog.LevelDebug
+	if entry.ExpiredRecords > 0 || entry.ExpiredMessages > 0 {
+		level = slog.LevelError
+	}
+	w.log.Log(ctx, level, "batch "+string(entry.Outcome), "location", entry.Location, "records", entry.Records,
+		"bytes", entry.Bytes, "expired_records", entry.ExpiredRecords, "expired_messages", entry.ExpiredMessages,
+		"took", time.Since(w.began))
+	if level == slog.LevelError {
+		w.logExpired(ctx, entry)
+	}
+}
+
+// writeDown publishes the outcome. A repeat after a lost answer, by this worker or the next, makes a second entry of the
+// same batch id, which readers count once.
+func (w *work) writeDown(ctx context.Context, entry batch.Delivery) error {
+	data, err := entry.Encode()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	_, err = w.js.Publish(ctx, names.DeliveriesSubject(entry.Leg, entry.Stream), data)
+	return err
+}
+
+// acknowledge waits for JetStream's word that the acknowledgement arrived. If it is lost the batch is delivered again,
+// and the destination finds that it has it.
+func (w *work) acknowledge(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	if err := w.message.DoubleAck(ctx); err != nil {
+		w.log.Warn("acknowledgement not confirmed: the batch may be looked at once more", "error", err)
+	}
+}
+
+func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, e *Error) {
+	if e.Class == ShuttingDown {
+		w.log.Info("batch handed back: the service is stopping")
+		w.handBack(0)
+		return
+	}
+	delay := w.lane.failed(e.Class, w.attempt)
+	w.metrics.failed(d, e.Code)
+	w.log.Warn("delivery failed, will be tried again", "code", e.Code, "error", e.Err, "delay", delay)
+	w.logError(ctx, LogEntry{
+		Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: detail(e.Err),
+	}, stream)
+	w.handBack(delay)
+}
+
+func detail(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (w *work) logExpired(ctx context.Context, entry batch.Delivery) {
+	stream := w.view.Get(entry.Stream)
+	if stream == nil {
+		return
+	}
+	w.logError(ctx, LogEntry{
+		Batch: entry.Batch, Records: entry.ExpiredRecords, Attempt: w.attempt, ErrorCode: "RecordsExpired",
+		Message: "Records were not delivered before their retention was over and are lost.",
+		Detail:  fmt.Sprintf("%d records, and %d messages that were never counted, had left the log", entry.ExpiredRecords, entry.ExpiredMessages),
+	}, stream)
+}
+
+// logError writes an entry to the delivery stream's error log. The log is for people; it may fail without the batch.
+func (w *work) logError(ctx context.Context, entry LogEntry, stream *catalog.DeliveryStream) {
+	entry.Format = batch.Format
+	entry.DeliveryStreamARN = stream.ARN
+	entry.Destination = w.cfg.Location(stream)
+	entry.DeliveryStreamVersionID = stream.Version
+	entry.Time = time.Now().UTC()
+	data, err := json.Marshal(entry)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, publishTime)
+		defer cancel()
+		_, err = w.js.Publish(ctx, names.ErrorsSubject(stream.Name, w.cfg.LogStream), data)
+	}
+	if err != nil {
+		w.log.Warn("error log entry not written", "error", err)
+	}
+}
+
+// handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same.
+func (w *work) handBack(delay time.Duration) {
+	var err error
+	if delay > 0 {
+		err = w.message.NakWithDelay(delay)
+	} else {
+		err = w.message.Nak()
+	}
+	if err != nil {
+		w.log.Debug("batch not handed back, its ack wait will do so", "error", err)
+	}
+}
+
+// keepTelling tells JetStream that the work goes on until ctx ends.
+func (w *work) keepTelling(ctx context.Context) {
+	for {
+		if err := w.message.InProgress(); err == nil {
+			w.told.Store(int64(time.Since(w.began)))
+		}
+		if !pause(ctx, w.cfg.AckWait/4) {
+			return
+		}
+	}
+}
+
+// held returns ErrNotHeld when so much of the ack wait has passed since JetStream was last told that another worker may
+// have the batch soon.
+func (w *work) held() error {
+	silent := time.Since(w.began) - time.Duration(w.told.Load())
+	if silent > w.cfg.AckWait*3/4 {
+		return fmt.Errorf("%w: JetStream was not told of the work for %s", ErrNotHeld, silent.Round(time.Millisecond))
+	}
+	return nil
+}

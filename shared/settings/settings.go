@@ -1,0 +1,66 @@
+// Package settings fills a service's Config from flags and environment variables of the same names: --nats-url is
+// HYDRANT_NATS_URL. A field tagged `secret:""` is also read from the file that HYDRANT_<NAME>_FILE names, and is never
+// shown. A Config that has a Validate method is checked by it.
+package settings
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Version is what --version prints; the build sets it.
+var Version = "development"
+
+// Parser returns a parser of a program's settings, or of its sub-commands'. cfg points to a struct with kong's tags.
+func Parser(program, description string, cfg any, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(cfg,
+		kong.Name(program),
+		kong.Description(description),
+		kong.DefaultEnvars("HYDRANT"),
+		kong.Resolvers(kong.ResolverFunc(secretFile)),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.Vars{"version": Version},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
+}
+
+// Explain makes a parser's error name both forms of the setting.
+func Explain(err error) error {
+	text := err.Error()
+	flag, rest, found := strings.Cut(strings.TrimPrefix(text, "--"), ": ")
+	if !found || !strings.HasPrefix(text, "--") || strings.ContainsAny(flag, " (") {
+		return err
+	}
+	flag, _, _ = strings.Cut(flag, "=")
+	return fmt.Errorf("--%s (%s): %s", flag, Variable(flag), rest)
+}
+
+// Variable is the environment variable of a flag.
+func Variable(flag string) string {
+	return "HYDRANT_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// secretFile resolves a secret from the file that its _FILE variable names. One line break at the end is the editor's.
+func secretFile(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if !flag.Tag.Has("secret") {
+		return nil, nil
+	}
+	variable := Variable(flag.Name)
+	path := os.Getenv(variable + "_FILE")
+	if path == "" {
+		return nil, nil
+	}
+	if os.Getenv(variable) != "" {
+		return nil, fmt.Errorf("%s and %s_FILE are both set: use one", variable, variable)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s_FILE: %w", variable, err)
+	}
+	return strings.TrimRight(string(data), "\r\n"), nil
+}
