@@ -96,7 +96,8 @@ func (d *DeliveryStream) Replace(to Destination, now time.Time) {
 			previous = append(previous, p)
 		}
 	}
-	d.Previous = append(previous, PreviousDestination{Version: d.Version, Replaced: now, Destination: d.Destination})
+	previous = append(previous, PreviousDestination{Version: d.Version, Replaced: now, Destination: d.Destination})
+	d.Previous = previous
 	d.Destination = to
 	d.Version++
 	d.Updated = now

@@ -24,7 +24,7 @@ type Admin struct {
 
 // NewAdmin listens at addr.
 func NewAdmin(addr string, metrics prometheus.Gatherer, ready func() error, log *slog.Logger) (*Admin, error) {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("--admin-addr (HYDRANT_ADMIN_ADDR): %w", err)
 	}
@@ -64,13 +64,11 @@ func (a *Admin) Run(ctx context.Context) error {
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	err := a.server.Shutdown(ending)
-	if err != nil {
-		err = a.server.Close()
+	if err := a.server.Shutdown(ending); err != nil {
+		_ = a.server.Close() // somebody still reads; the process is ending
 	}
-	<-served
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin port: %w", err)
 	}
-	return err
+	return nil
 }

@@ -60,7 +60,7 @@ type program[C any] struct {
 // the service failed, 2 for wrong settings.
 func Main[C any](name, description string, build func(C, Runtime) (Service, error)) int {
 	var p program[C]
-	parser, err := settings.Parser(name, description, &p, os.Stdout, os.Stderr, os.Exit)
+	parser, err := settings.Parser(name, description, &p, os.Stdout, os.Stderr, os.Exit) //nolint:forbidigo // --help ends the process
 	if err == nil {
 		_, err = parser.Parse(os.Args[1:])
 	}

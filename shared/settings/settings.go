@@ -64,3 +64,16 @@ func secretFile(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
+
+// FromEnvironment fills cfg from its defaults and the environment alone, and validates it: for a program that runs a
+// service whose settings are not its own flags.
+func FromEnvironment(cfg any) error {
+	parser, err := Parser("hydrant", "", cfg, io.Discard, io.Discard, func(int) {})
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(nil); err != nil {
+		return Explain(err)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+# Hydrant: build, run, test. `make help` lists the targets.
+
+SHELL   := bash
+MODULES := shared services/ingest services/buffer services/s3sink hydrant e2e
+BIN     := $(CURDIR)/bin
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+GOBUILD := go build -trimpath -ldflags "-X hydrant/shared/settings.Version=$(VERSION)"
+LINT    := $(CURDIR)/.cache/golangci-lint-2.15.0
+
+# Each module is built and tested by its own go.mod, as it is released. go.work is for editors.
+export GOWORK := off
+
+DURATION ?= 2m
+SEED     ?= $(shell date +%s)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build all programs into bin/
+	cd hydrant && $(GOBUILD) -o $(BIN)/hydrant .
+	cd services/ingest && $(GOBUILD) -o $(BIN)/hydrant-ingest ./cmd/hydrant-ingest
+	cd services/buffer && $(GOBUILD) -o $(BIN)/hydrant-buffer ./cmd/hydrant-buffer
+	cd services/s3sink && $(GOBUILD) -o $(BIN)/hydrant-s3sink ./cmd/hydrant-s3sink
+
+.PHONY: run
+run: ## build and start everything in one process; Ctrl-C stops it
+	@cd hydrant && $(GOBUILD) -o $(BIN)/hydrant .
+	@$(BIN)/hydrant run
+
+.PHONY: test
+test: needs-cc ## run the tests of every module with the race detector, and end to end
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
+
+.PHONY: faults
+faults: ## kill, stop and cut everything under load for DURATION (2m); SEED repeats a run
+	cd e2e && go test -count=1 -timeout 30m -v -run TestFaults ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+
+.PHONY: bench
+bench: ## measure acknowledged MB/s beside JetStream alone, on the disk of BENCH_DIR (default: this directory)
+	cd e2e && go run ./bench $(BENCHFLAGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz everything that parses bytes from outside, FUZZTIME (20s) each
+	@./.ci/fuzz $${FUZZTIME:-20s}
+
+.PHONY: lint
+lint: $(LINT) ## run the linters
+	@set -e; test -z "$$(gofmt -l $(MODULES) | tee /dev/stderr)"; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yml ./...); done
+
+$(LINT):
+	GOBIN=$(dir $(LINT)) GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(dir $(LINT))golangci-lint $(LINT)
+
+.PHONY: tidy
+tidy: ## bring every go.mod up to date
+	@set -e; for m in $(MODULES); do (cd $$m && go mod tidy); done
+
+.PHONY: needs-cc
+needs-cc:
+	@command -v $$(go env CC) >/dev/null || { echo "make test needs a C compiler for the race detector: apt-get install gcc libc6-dev"; exit 1; }
+
+.PHONY: clean
+clean: ## remove what was built; .hydrant/ stays
+	rm -rf bin .cache

@@ -1,0 +1,201 @@
+// Package allinone runs a whole installation in one process: every service, an embedded NATS server, and an S3 server as
+// a child process.
+//
+// It calls the same New and Run as the services' own programs, with the same settings; the services do not know that it
+// exists. All state is below one data directory, so an installation that is started again there goes on where it stopped.
+package allinone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"hydrant/hydrant/internal/natsserver"
+	"hydrant/hydrant/internal/s3server"
+	"hydrant/services/buffer"
+	"hydrant/services/ingest"
+	"hydrant/services/s3sink"
+	"hydrant/shared/broker"
+	"hydrant/shared/service"
+	"hydrant/shared/settings"
+)
+
+// Config is where everything listens and stores. Every other setting of a service is taken from the environment.
+type Config struct {
+	DataDir    string `name:"data-dir" default:".hydrant" type:"path" help:"Directory for everything that is kept."`
+	Listen     string `name:"listen" default:"127.0.0.1:4573" help:"Address of the Firehose-compatible API."`
+	S3Listen   string `name:"s3-listen" default:"127.0.0.1:4572" help:"Address of the embedded S3 server."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" help:"Address of the embedded NATS server."`
+	NATSMon    string `name:"nats-monitor-listen" default:"127.0.0.1:0" help:"Address of the embedded NATS server's monitoring. Port 0 takes a free one."`
+	AdminAddr  string `name:"admin-addr" default:"127.0.0.1:4574" help:"Address of /healthz, /readyz and /metrics."`
+	StoreBytes int64  `name:"store-bytes" default:"0" help:"Most bytes that records and state may take on disk. 0 means three quarters of what is free."`
+
+	S3AccessKey string `name:"s3-access-key-id" default:"local" help:"Access key of the embedded S3 server."`
+	S3SecretKey string `name:"s3-secret-access-key" default:"localsecret" secret:"" help:"Secret of the embedded S3 server."`
+
+	// S3Command starts the embedded S3 server; empty means this program's own hidden sub-command.
+	S3Command []string `kong:"-"`
+	// Banner receives the text for the person who started it, once everything is ready. Nil means none.
+	Banner io.Writer `kong:"-"`
+	// Ready is closed, if it is not nil, once everything is ready.
+	Ready chan<- struct{} `kong:"-"`
+}
+
+// Validate finds contradictions.
+func (c *Config) Validate() error {
+	if c.StoreBytes < 0 {
+		return fmt.Errorf("--store-bytes (HYDRANT_STORE_BYTES): %d is not accepted; use 0 or more", c.StoreBytes)
+	}
+	seen := map[string]string{}
+	for flag, addr := range map[string]string{"listen": c.Listen, "s3-listen": c.S3Listen, "nats-listen": c.NATSListen, "admin-addr": c.AdminAddr} {
+		if other, taken := seen[addr]; taken && !portZero(addr) {
+			return fmt.Errorf("--%s and --%s: both are %s; give each an address of its own", flag, other, addr)
+		}
+		seen[addr] = flag
+	}
+	return nil
+}
+
+func portZero(addr string) bool { return len(addr) > 2 && addr[len(addr)-2:] == ":0" }
+
+// Run runs everything until ctx ends: it starts NATS and the S3 server, then the services, and stops them in the reverse
+// order, so that what is in work can be finished.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
+		return fmt.Errorf("--data-dir (HYDRANT_DATA_DIR): %w", err)
+	}
+	nats, err := natsserver.Start(ctx, natsserver.Config{
+		Addr: cfg.NATSListen, MonitorAddr: cfg.NATSMon, StoreDir: filepath.Join(cfg.DataDir, "nats"),
+		StoreBytes: cfg.StoreBytes, Logger: log.With("service", "nats"),
+	})
+	if err != nil {
+		return err
+	}
+	defer nats.Shutdown()
+	s3 := s3server.New(s3server.SupervisorConfig{
+		Command: cfg.S3Command, Addr: cfg.S3Listen, Dir: filepath.Join(cfg.DataDir, "s3"),
+		AccessKey: cfg.S3AccessKey, SecretKey: cfg.S3SecretKey, Logger: log.With("service", "s3"),
+	})
+	services, err := newServices(cfg, nats, log)
+	if err != nil {
+		return err
+	}
+	return service.RunAll(ctx, func(ctx context.Context) error { return underneath(ctx, s3.Run, services.run) })
+}
+
+// underneath runs base for as long as top runs: base ends only after top has, and its failure ends top.
+func underneath(ctx context.Context, base, top func(context.Context) error) error {
+	baseCtx, endBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer endBase()
+	topCtx, endTop := context.WithCancel(ctx)
+	defer endTop()
+	ended := make(chan error, 1)
+	go func() {
+		err := base(baseCtx)
+		endTop()
+		ended <- err
+	}()
+	err := top(topCtx)
+	endBase()
+	return errors.Join(withoutCancelled(err), withoutCancelled(<-ended))
+}
+
+func withoutCancelled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// services are Hydrant's services and the admin port they share.
+type services struct {
+	cfg    Config
+	nats   *natsserver.Server
+	parts  []service.Service
+	ingest *ingest.Service
+	admin  *service.Admin
+}
+
+func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*services, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	runtime := func(name string) service.Runtime {
+		return service.Runtime{Log: log.With("service", name), Metrics: registry}
+	}
+	var in ingest.Config
+	var buf buffer.Config
+	var sink s3sink.Config
+	for _, c := range []any{&in, &buf, &sink} {
+		if err := settings.FromEnvironment(c); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range []*broker.Config{&in.NATS, &buf.NATS, &sink.NATS} {
+		c.NATSURL, c.NATSMonitorURL, c.StoreBytes, c.Replicas = nats.URL(), nats.MonitorURL(), nats.StoreBytes(), 1
+		c.NATSCreds, c.NATSCA = "", ""
+	}
+	in.Listen = cfg.Listen
+	sink.S3Endpoint, sink.S3PathStyle, sink.S3CreateBuckets = "http://"+cfg.S3Listen, true, true
+	sink.S3AccessKeyID, sink.S3SecretAccessKey, sink.S3SessionToken = cfg.S3AccessKey, cfg.S3SecretKey, ""
+
+	s := &services{cfg: cfg, nats: nats}
+	var err error
+	if s.ingest, err = ingest.New(in, runtime("ingest")); err != nil {
+		return nil, err
+	}
+	b, err := buffer.New(buf, runtime("buffer"))
+	if err != nil {
+		return nil, err
+	}
+	k, err := s3sink.New(sink, runtime("s3sink"))
+	if err != nil {
+		return nil, err
+	}
+	s.parts = []service.Service{s.ingest, b, k}
+	s.admin, err = service.NewAdmin(cfg.AdminAddr, registry, s.ready, log.With("service", "admin"))
+	return s, err
+}
+
+func (s *services) ready() error {
+	var errs []error
+	for _, p := range s.parts {
+		errs = append(errs, p.Ready())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *services) run(ctx context.Context) error {
+	parts := []func(context.Context) error{s.admin.Run, s.announce}
+	for _, p := range s.parts {
+		parts = append(parts, p.Run)
+	}
+	return service.RunAll(ctx, parts...)
+}
+
+// announce waits until everything is ready and tells whoever waits for it.
+func (s *services) announce(ctx context.Context) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for s.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+	if s.cfg.Banner != nil {
+		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
+	}
+	if s.cfg.Ready != nil {
+		close(s.cfg.Ready)
+	}
+	return nil
+}

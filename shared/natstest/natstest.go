@@ -1,0 +1,150 @@
+// Package natstest is test support: it runs a real NATS server with JetStream inside a test, in the way that Hydrant
+// expects one to run. Nothing but tests may import it.
+//
+// The server syncs every write before it acknowledges, keeps its store in the test's own temporary folder, and has a
+// monitoring port. It can be stopped and started again at the same addresses and with the same store, which is what a
+// client sees of a restart of NATS. It ends with the test, after every connection that Conn and JetStream returned.
+package natstest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	startTime = 20 * time.Second
+	attempts  = 5
+)
+
+// Server is a NATS server. Its methods end the test when they fail, so they are for the test's own goroutine, except URL
+// and MonitorURL.
+type Server struct {
+	t       testing.TB
+	options server.Options
+	running *server.Server // nil while stopped
+}
+
+// Start runs a server until the test ends. Each change is applied to the server's options before it starts.
+func Start(t testing.TB, changes ...func(*server.Options)) *Server {
+	t.Helper()
+	s := &Server{t: t, options: server.Options{
+		ServerName: "natstest",
+		Host:       "127.0.0.1",
+		HTTPHost:   "127.0.0.1",
+		NoLog:      true,
+		NoSigs:     true,
+		JetStream:  true,
+		StoreDir:   t.TempDir(),
+		SyncAlways: true,
+		JetStreamLimits: server.JSLimitOpts{
+			DefaultMaxConsumers:   -1,
+			MaxBatchInflightTotal: 100_000,
+		},
+	}}
+	for _, change := range changes {
+		change(&s.options)
+	}
+	t.Cleanup(s.Stop)
+	for attempt := 1; ; attempt++ {
+		s.options.Port, s.options.HTTPPort = freePort(t), freePort(t)
+		err := s.start()
+		if err == nil {
+			return s
+		}
+		if attempt == attempts {
+			t.Fatalf("natstest: %v", err)
+		}
+	}
+}
+
+// freePort returns a port that nothing uses, from below those that systems give to outgoing connections: while the server
+// is stopped nobody takes it by chance, and no client that tries to reconnect connects to itself.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 10_000 + rand.N(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("natstest: no free port")
+	return 0
+}
+
+func (s *Server) start() error {
+	options := s.options // the server changes what it is given
+	running, err := server.NewServer(&options)
+	if err != nil {
+		return err
+	}
+	running.Start()
+	if !running.ReadyForConnections(startTime) || !running.JetStreamEnabled() {
+		running.Shutdown()
+		running.WaitForShutdown()
+		return fmt.Errorf("the server at %s is not ready after %s", s.URL(), startTime)
+	}
+	s.running = running
+	return nil
+}
+
+// URL is where clients connect. A restart does not change it.
+func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.options.Port) }
+
+// MonitorURL is the address of the monitoring port. A restart does not change it.
+func (s *Server) MonitorURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.options.HTTPPort) }
+
+// Stop ends the server and waits until it has ended. What it acknowledged stays for Restart. It may be called again.
+func (s *Server) Stop() {
+	if s.running == nil {
+		return
+	}
+	s.running.Shutdown()
+	s.running.WaitForShutdown()
+	s.running = nil
+}
+
+// Restart stops the server if it runs, and starts it at the same addresses with the same store.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("natstest: restart: %v", err)
+	}
+}
+
+// Conn returns a connection of its own, which ends with the test. It has no reconnect buffer and never stops trying to
+// reconnect, as Hydrant's own.
+func (s *Server) Conn() *nats.Conn {
+	s.t.Helper()
+	conn, err := nats.Connect(s.URL(),
+		nats.Name(s.t.Name()),
+		nats.ReconnectBufSize(-1),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(20*time.Millisecond),
+		nats.ReconnectJitter(10*time.Millisecond, 10*time.Millisecond),
+	)
+	if err != nil {
+		s.t.Fatalf("natstest: connect to %s: %v", s.URL(), err)
+	}
+	s.t.Cleanup(conn.Close)
+	return conn
+}
+
+// JetStream returns a JetStream client on a connection of its own, which ends with the test.
+func (s *Server) JetStream() jetstream.JetStream {
+	s.t.Helper()
+	js, err := jetstream.New(s.Conn())
+	if err != nil {
+		s.t.Fatalf("natstest: %v", err)
+	}
+	return js
+}
