@@ -75,7 +75,7 @@ func (o Object) lines(ctx context.Context, visit func(offset int64, line []byte)
 	if err != nil {
 		return 0, fmt.Errorf("object %s: %w", o.name(), err)
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	source := &observed{reader: body}
 	size, err := o.scan(source, visit, damaged)
 	if source.err != nil {

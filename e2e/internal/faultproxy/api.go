@@ -102,7 +102,7 @@ func (p *API) serve(ctx context.Context, w http.ResponseWriter, r *http.Request)
 		p.tally.add(Swallowed)
 		hangUp(r)
 	default:
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		p.tally.add(Forwarded)
 		pass(w, resp)
 	}

@@ -44,11 +44,12 @@ type listener struct {
 // listen starts the server. The context that serve gets ends with the proxy, unlike the request's, which ends with
 // the client's connection.
 func listen(serve func(ctx context.Context, w http.ResponseWriter, r *http.Request)) (*listener, error) {
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("fault proxy: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	l := &listener{
 		transport: newTransport(),
 		address:   socket.Addr().String(),

@@ -89,10 +89,10 @@ func (s S3Settings) choose(drawn float64) Fault {
 type Phase string
 
 const (
-	// BeforeForward: nothing of the request has reached S3.
+	// BeforeForward is the phase in which nothing of the request has reached S3.
 	BeforeForward Phase = "before forward"
-	// BeforeAnswer: S3 has answered, and nothing of it has reached the client. A client that dies here has uploaded and
-	// does not know it.
+	// BeforeAnswer is the phase in which S3 has answered and nothing of it has reached the client. A client that dies
+	// here has uploaded and does not know it.
 	BeforeAnswer Phase = "before answer"
 )
 
@@ -224,7 +224,7 @@ func (p *S3) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 		p.tally.add(StoreLost)
 		hangUp(r)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	d.hook(BeforeAnswer, kind, r)
 	p.tally.add(d.fault)
 	switch d.fault {

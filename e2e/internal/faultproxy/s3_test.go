@@ -72,6 +72,13 @@ func (s store) put(ctx context.Context, key string) error {
 	return err
 }
 
+func (s store) awaitHeld(t *testing.T) {
+	t.Helper()
+	eventually(t, "the request is held", func() bool {
+		return s.proxy.Counts()[faultproxy.HeldAnswer]+s.proxy.Counts()[faultproxy.BlackHole] == 1
+	})
+}
+
 // holds tells whether the object is in the store.
 func (s store) holds(t *testing.T, key string) bool {
 	t.Helper()
@@ -151,9 +158,13 @@ func TestS3HoldsUntilTheClientGivesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			settings.MaxHold = time.Hour
 			s := newStore(t, settings)
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-			defer cancel()
-			if err := s.put(ctx, "key"); !errors.Is(err, context.DeadlineExceeded) {
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			failed := make(chan error, 1)
+			go func() { failed <- s.put(ctx, "key") }()
+			s.awaitHeld(t)
+			giveUp()
+			if err := <-failed; !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
 			if got := s.holds(t, "key"); got != (name == "answer") {
@@ -171,9 +182,7 @@ func TestS3SwitchingOffReleases(t *testing.T) {
 			s := newStore(t, settings)
 			failed := make(chan error, 1)
 			go func() { failed <- s.put(t.Context(), "key") }()
-			eventually(t, "the request is held", func() bool {
-				return s.proxy.Counts()[faultproxy.HeldAnswer]+s.proxy.Counts()[faultproxy.BlackHole] == 1
-			})
+			s.awaitHeld(t)
 			s.proxy.SetAll(false)
 			if err := <-failed; err == nil {
 				t.Error("no error")
@@ -190,7 +199,7 @@ func TestS3CloseReleases(t *testing.T) {
 	s := newStore(t, faultproxy.S3Settings{BlackHole: 1, MaxHold: time.Hour})
 	failed := make(chan error, 1)
 	go func() { failed <- s.put(t.Context(), "key") }()
-	eventually(t, "the request is held", func() bool { return s.proxy.Counts()[faultproxy.BlackHole] == 1 })
+	s.awaitHeld(t)
 	s.proxy.Close()
 	if err := <-failed; err == nil {
 		t.Error("no error")

@@ -177,7 +177,7 @@ func poll(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return fmt.Errorf("poll: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 		return fmt.Errorf("poll: %s answers %s: %s", url, resp.Status, reason)
@@ -191,7 +191,7 @@ func (p *Process) LogTail(size int64) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if end, err := file.Seek(0, io.SeekEnd); err == nil {
 		_, _ = file.Seek(max(0, end-size), io.SeekStart)
 	}
@@ -204,11 +204,11 @@ func (p *Process) LogTail(size int64) string {
 
 // FreePort returns a port of 127.0.0.1 on which nothing listens. Another process may take it before it is used.
 func FreePort() (int, error) {
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("free port: %w", err)
 	}
-	defer socket.Close()
+	defer func() { _ = socket.Close() }()
 	return socket.Addr().(*net.TCPAddr).Port, nil
 }
 
@@ -272,7 +272,8 @@ func (r *run) live(spec Spec, started chan<- error) {
 }
 
 func command(spec Spec) (*exec.Cmd, error) {
-	cmd := exec.Command(spec.Path, spec.Args...)
+	// A process ends when its owner says so, not with a context.
+	cmd := exec.CommandContext(context.Background(), spec.Path, spec.Args...)
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.SysProcAttr = sysProcAttr()
 	if spec.LogFile == "" {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := play(role, os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3)
+			os.Exit(3) //nolint:forbidigo // Here the test binary is the child process, and this its main.
 		}
 		return
 	}
@@ -73,7 +73,7 @@ func waitForSIGTERM() {
 
 // serve returns when the wait is over.
 func serve(address string, wait func()) error {
-	fmt.Println("serving", address)
+	fmt.Fprintln(os.Stdout, "serving", address)
 	server := &http.Server{Addr: address, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
 			http.Error(w, "not yet", http.StatusServiceUnavailable)

@@ -83,7 +83,10 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 // start runs the server on a store that is locked already.
 func start(ctx context.Context, cfg Config, opts *server.Options, lock *storeLock) (*Server, error) {
-	if err := portsFree(cfg.Addr, cfg.MonitorAddr); err != nil {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := portsFree(ctx, cfg.Addr, cfg.MonitorAddr); err != nil {
 		return nil, err
 	}
 	if opts.JetStreamMaxStore == 0 {
@@ -92,9 +95,6 @@ func start(ctx context.Context, cfg Config, opts *server.Options, lock *storeLoc
 			return nil, err
 		}
 		opts.JetStreamMaxStore = limit
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {

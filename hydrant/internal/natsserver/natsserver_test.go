@@ -33,7 +33,7 @@ const holdStore = "hold-store"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == holdStore {
-		os.Exit(hold(os.Args[2]))
+		os.Exit(hold(os.Args[2])) //nolint:forbidigo // TestMain is the main of this process.
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -44,7 +44,7 @@ func hold(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(s.URL())
+	fmt.Fprintln(os.Stdout, s.URL())
 	// Standard input ends when the test does, however it ends.
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	s.Shutdown()
@@ -394,7 +394,7 @@ func TestDefaultStoreBytes(t *testing.T) {
 	if err := syscall.Statfs(dir, &volume); err != nil {
 		t.Fatal(err)
 	}
-	free := int64(volume.Bavail) * int64(volume.Bsize)
+	free := int64(volume.Bavail) * int64(volume.Bsize) //nolint:unconvert // The types differ between systems.
 	cfg := testConfig(dir)
 	cfg.StoreBytes = 0
 	s := mustStart(t, cfg)

@@ -1,6 +1,7 @@
 package natsserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -77,12 +78,13 @@ func listenAddr(addr string) (host string, port int, err error) {
 
 // portsFree fails when one of the addresses cannot be listened on. The server would find out only after it has recovered
 // the store, and would report it as a line of log.
-func portsFree(addrs ...string) error {
+func portsFree(ctx context.Context, addrs ...string) error {
+	var listen net.ListenConfig
 	for _, addr := range addrs {
 		if addr == "" {
 			continue
 		}
-		l, err := net.Listen("tcp", addr)
+		l, err := listen.Listen(ctx, "tcp", addr)
 		if err != nil {
 			return fmt.Errorf("the NATS server cannot listen on %s: %w", addr, err)
 		}

@@ -38,6 +38,7 @@ import (
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
+	"github.com/versity/versitygw/s3api"
 )
 
 const (
@@ -72,11 +73,11 @@ type ServeConfig struct {
 	Parent io.Reader
 }
 
-// Serve runs the S3 server until ctx is cancelled or the parent is gone, lets the requests in progress end, for 10 seconds
-// at most, and returns nil. It returns an error when it cannot listen or cannot use the directory.
+// Serve runs the S3 server until ctx is cancelled or the parent is gone, lets the requests in progress end, for 4 seconds at
+// most, and returns nil. It returns an error when it cannot listen or cannot use the directory.
 //
-// It changes the working directory of the process and is to be called once in a process that does nothing else. The
-// goroutine that reads Parent stays until the process ends, for a read from a pipe cannot be called off.
+// It changes the working directory of the process and is to be called once in a process that does nothing else and ends
+// after it: what reads Parent, and what versitygw keeps for connections on which nothing is asked, ends with the process.
 func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err := checkAddr(cfg.Addr); err != nil {
 		return err
@@ -96,14 +97,22 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 			cancel()
 		}()
 	}
-	if err := embedgw.RunVersityGW(ctx, be, gateway(cfg)); err != nil {
+	var reqs requests
+	served := make(chan error, 1)
+	go func() { served <- embedgw.RunVersityGW(ctx, be, gateway(cfg, &reqs)) }()
+	select {
+	case <-ctx.Done():
+		err = reqs.drain(served)
+	case err = <-served:
+	}
+	if err != nil {
 		return fmt.Errorf("serve S3 on %s: %w", cfg.Addr, err)
 	}
 	return nil
 }
 
 // gateway configures versitygw. No IAM service is named in it, so the root user is the only one.
-func gateway(cfg ServeConfig) *embedgw.Config {
+func gateway(cfg ServeConfig, reqs *requests) *embedgw.Config {
 	region := cfg.Region
 	if region == "" {
 		region = DefaultRegion
@@ -117,6 +126,7 @@ func gateway(cfg ServeConfig) *embedgw.Config {
 		MaxRequests:       maxRequests,
 		MultipartMaxParts: maxParts,
 		Quiet:             !cfg.Debug,
+		S3Options:         []s3api.Option{s3api.WithMiddleware("/", reqs.handle)},
 	}
 }
 
@@ -170,8 +180,10 @@ func probeAttributes(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+	}()
 	return meta.XattrMeta{}.StoreAttribute(f, "", "", "hydrant-probe", []byte("1"))
 }
 

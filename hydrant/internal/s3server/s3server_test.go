@@ -42,26 +42,19 @@ const (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case ChildArg:
-			os.Exit(child())
-		case argParent:
-			os.Exit(parent(os.Args[2], os.Args[3]))
-		case argDeaf:
-			signal.Ignore(syscall.SIGTERM)
-			fmt.Fprintln(os.Stderr, "deaf")
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			os.Exit(0)
-		case argBroken:
-			fmt.Fprintln(os.Stderr, os.Args[2])
-			os.Exit(1)
+		if run, ok := otherMains()[os.Args[1]]; ok {
+			os.Exit(run(os.Args[2:])) //nolint:forbidigo // TestMain is the main of this process.
 		}
 	}
 	goleak.VerifyTestMain(m)
 }
 
+func otherMains() map[string]func(args []string) int {
+	return map[string]func([]string) int{ChildArg: child, argParent: parent, argDeaf: deaf, argBroken: broken}
+}
+
 // child is what the program does for ChildArg.
-func child() int {
+func child([]string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := Serve(ctx, ChildConfig(os.Getenv, os.Stdin)); err != nil {
@@ -71,12 +64,24 @@ func child() int {
 	return 0
 }
 
-func parent(addr, dir string) int {
-	s, err := New(SupervisorConfig{Addr: addr, Dir: dir, AccessKey: accessKey, SecretKey: secretKey})
+func parent(args []string) int {
+	s, err := New(SupervisorConfig{Addr: args[0], Dir: args[1], AccessKey: accessKey, SecretKey: secretKey})
 	if err == nil {
 		err = s.Run(context.Background())
 	}
 	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+func deaf([]string) int {
+	signal.Ignore(syscall.SIGTERM)
+	fmt.Fprintln(os.Stderr, "deaf")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+func broken(args []string) int {
+	fmt.Fprintln(os.Stderr, args[0])
 	return 1
 }
 
@@ -148,13 +153,18 @@ func poll(t *testing.T, what string, yes func() bool) {
 
 // client is an S3 client of the kind that the sinks use.
 func client(t *testing.T, url string) *s3.Client {
+	return clientWith(t, url, secretKey)
+}
+
+// clientWith is a client of its own for a secret, since a client goes on signing with the first one it was given.
+func clientWith(t *testing.T, url, secret string) *s3.Client {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(url),
 		Region:       DefaultRegion,
-		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, secret, ""),
 		HTTPClient:   &http.Client{Transport: transport},
 		UsePathStyle: true,
 	})
@@ -167,11 +177,11 @@ func makeBucket(t *testing.T, c *s3.Client) {
 	}
 }
 
-func put(ctx context.Context, c *s3.Client, key, body string) error {
+func put(ctx context.Context, c *s3.Client, key, body string, opts ...func(*s3.Options)) error {
 	_, err := c.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String(key), Body: strings.NewReader(body),
 		IfNoneMatch: aws.String("*"), Metadata: map[string]string{"hydrant-batch": key},
-	})
+	}, opts...)
 	return err
 }
 
@@ -231,6 +241,7 @@ func TestOperations(t *testing.T) {
 			c := client(t, s.URL())
 			makeBucket(t, c)
 			t.Run("put once", func(t *testing.T) { testPutOnce(t, c) })
+			t.Run("large put once", func(t *testing.T) { testLargePutOnce(t, c) })
 			t.Run("put at the same time", func(t *testing.T) { testPutRace(t, c) })
 			t.Run("multipart once", func(t *testing.T) { testMultipartOnce(t, c) })
 			t.Run("list", func(t *testing.T) { testList(t, c) })
@@ -264,13 +275,26 @@ func testPutOnce(t *testing.T, c *s3.Client) {
 	checkObject(t, c, "once", "first")
 }
 
+// The refusal reaches a client that is still sending, at the first attempt: without it a sink would not learn that its batch
+// is delivered.
+func testLargePutOnce(t *testing.T, c *s3.Client) {
+	body := strings.Repeat("x", 32<<20)
+	mustPut(t, c, "large", body)
+	for range 5 {
+		wantCode(t, put(t.Context(), c, "large", body, once), "PreconditionFailed")
+	}
+	checkObject(t, c, "large", body)
+}
+
+func once(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
+
 // Of several workers that deliver the same batch, one writes it.
 func testPutRace(t *testing.T, c *s3.Client) {
 	const workers = 8
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for i := range workers {
-		wg.Go(func() { errs[i] = put(t.Context(), c, "raced", strings.Repeat("x", 1<<20)) })
+		wg.Go(func() { errs[i] = put(t.Context(), c, "raced", strings.Repeat("x", 1<<20), once) })
 	}
 	wg.Wait()
 	written := 0
@@ -376,13 +400,17 @@ func testCopyAndDelete(t *testing.T, c *s3.Client) {
 	wantCode(t, err, "NoSuchKey")
 }
 
+// A forged put is refused in a way that its client understands, and leaves nothing behind.
 func TestWrongSecret(t *testing.T) {
 	s, _ := serve(t, testConfig(t))
 	c := client(t, s.URL())
-	_, err := c.ListBuckets(t.Context(), &s3.ListBucketsInput{}, func(o *s3.Options) {
-		o.Credentials = credentials.NewStaticCredentialsProvider(accessKey, "wrong", "")
-	})
-	wantCode(t, err, "SignatureDoesNotMatch")
+	makeBucket(t, c)
+	forger := clientWith(t, s.URL(), "wrong")
+	for _, size := range []int{1, 32 << 20} {
+		wantCode(t, put(t.Context(), forger, "forged", strings.Repeat("x", size), once), "SignatureDoesNotMatch")
+	}
+	_, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("forged")})
+	wantCode(t, err, "NoSuchKey")
 }
 
 func TestRestartKeepsObjects(t *testing.T) {
@@ -605,6 +633,19 @@ func TestSecretIsNotAnArgument(t *testing.T) {
 	}
 	if bytes.Contains(argv, []byte(secretKey)) {
 		t.Errorf("the arguments are %q", argv)
+	}
+}
+
+// Ctrl-C in a terminal goes to a whole process group. The child must not end before those in the parent who still write to it.
+func TestProcessGroup(t *testing.T) {
+	s, _ := serve(t, testConfig(t))
+	pid, _ := s.state()
+	group, err := syscall.Getpgid(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group != pid {
+		t.Errorf("the child %d is in the process group %d", pid, group)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		s.died(err)
 		close(s.ended)
 	}()
-	if err := waitForPort(ctx, s.serve.Addr); err != nil {
+	if err := waitForPort(ctx, s.serve.Addr); err != nil && ctx.Err() == nil {
 		return err
 	}
 	var delay backoff
@@ -124,7 +124,8 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		if ctx.Err() != nil {
 			break
 		}
-		if start := (*startError)(nil); first && errors.As(err, &start) {
+		var neverRan *startError
+		if first && errors.As(err, &neverRan) {
 			return err
 		}
 		lived := time.Since(born)
@@ -209,9 +210,10 @@ func (s *Supervisor) state() (pid int, last error) {
 // waitForPort returns when addr can be listened on. Without it a port that another program has would show as a child that
 // dies again and again, or, worse, not at all: the other program could answer in its place.
 func waitForPort(ctx context.Context, addr string) error {
+	var listen net.ListenConfig
 	deadline := time.Now().Add(portWait)
 	for {
-		l, err := net.Listen("tcp", addr)
+		l, err := listen.Listen(ctx, "tcp", addr)
 		if err == nil {
 			return l.Close()
 		}

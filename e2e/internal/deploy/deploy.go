@@ -1,0 +1,334 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/e2e/internal/proc"
+	"hydrant/hydrant/allinone"
+)
+
+// Kind is a way to run Hydrant.
+type Kind string
+
+// The ways to run Hydrant.
+const (
+	OneProcess Kind = "one process"
+	Processes  Kind = "processes"
+)
+
+// Options change what is started. Settings are environment variables of every process.
+type Options struct {
+	Settings   map[string]string
+	StoreBytes int64 // of the JetStream store; 0 means 4 GiB
+}
+
+// Deployment is an installation that runs until its test ends.
+type Deployment struct {
+	Kind Kind
+	API  string // http://host:port
+	S3   string
+	NATS string
+
+	t        testing.TB
+	programs Programs
+	options  Options
+	dir      string
+	ports    ports
+
+	one   *oneProcess
+	parts map[string]*proc.Process // by name, in Processes
+	ready map[string]string        // readiness addresses, by the same name
+}
+
+type ports struct{ api, s3, nats, monitor, admin, buffer, sink int }
+
+// Start starts an installation with an empty data directory.
+func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deployment {
+	t.Helper()
+	d := &Deployment{
+		Kind: kind, t: t, programs: programs, options: options, dir: t.TempDir(),
+		parts: map[string]*proc.Process{}, ready: map[string]string{},
+	}
+	if d.options.StoreBytes == 0 {
+		d.options.StoreBytes = 4 << 30
+	}
+	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink} {
+		port, err := proc.FreePort()
+		must(t, err)
+		*p = port
+	}
+	d.API, d.S3 = "http://"+local(d.ports.api), "http://"+local(d.ports.s3)
+	d.NATS = "nats://" + local(d.ports.nats)
+	if kind == OneProcess {
+		for name, value := range options.Settings {
+			t.Setenv(name, value)
+		}
+		d.startOne()
+		t.Cleanup(d.stopOne)
+		return d
+	}
+	d.startProcesses()
+	return d
+}
+
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// Restart stops everything as a user would, and starts it again on the same data.
+func (d *Deployment) Restart() {
+	d.t.Helper()
+	if d.Kind == OneProcess {
+		d.stopOne()
+		d.startOne()
+		return
+	}
+	for _, name := range []string{"ingest", "buffer", "s3sink", "s3", "nats"} {
+		must(d.t, d.parts[name].Terminate(15*time.Second))
+	}
+	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink"} {
+		must(d.t, d.parts[name].Restart())
+	}
+	d.waitReady()
+}
+
+// Stop stops one part, "nats" or "s3", for a while; the function it returns starts it again. Only where parts are
+// processes.
+func (d *Deployment) Stop(name string) (start func()) {
+	d.t.Helper()
+	d.parts[name].Kill()
+	return func() {
+		d.t.Helper()
+		must(d.t, d.parts[name].Restart())
+	}
+}
+
+// oneProcess is the all-in-one program in the test's own process.
+type oneProcess struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func (d *Deployment) startOne() {
+	d.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan struct{})
+	cfg := allinone.Config{
+		DataDir: d.dir, Listen: local(d.ports.api), S3Listen: local(d.ports.s3), NATSListen: local(d.ports.nats),
+		NATSMon: local(d.ports.monitor), AdminAddr: local(d.ports.admin), StoreBytes: d.options.StoreBytes,
+		S3AccessKey: "local", S3SecretKey: "localsecret",
+		S3Command: []string{d.programs.Path("hydrant"), "s3-server"}, Ready: ready,
+	}
+	d.one = &oneProcess{cancel: cancel, ended: make(chan error, 1)}
+	go func() { d.one.ended <- allinone.Run(ctx, cfg, logger(d.t)) }()
+	select {
+	case <-ready:
+	case err := <-d.one.ended:
+		d.t.Fatalf("the all-in-one program ended: %v", err)
+	case <-time.After(time.Minute):
+		d.t.Fatal("the all-in-one program was not ready within a minute")
+	}
+}
+
+func (d *Deployment) stopOne() {
+	d.one.cancel()
+	select {
+	case err := <-d.one.ended:
+		if err != nil {
+			d.t.Errorf("the all-in-one program ended with an error: %v", err)
+		}
+		d.one.ended <- nil // a second stop finds it ended
+	case <-time.After(30 * time.Second):
+		d.t.Error("the all-in-one program did not stop within 30 seconds")
+	}
+}
+
+// logger logs to the test's own log where that can be read after a failure.
+func logger(t testing.TB) *slog.Logger {
+	out := io.Discard
+	if testing.Verbose() {
+		out = os.Stderr
+	}
+	return slog.New(slog.NewTextHandler(out, nil)).With("test", t.Name())
+}
+
+func (d *Deployment) startProcesses() {
+	d.t.Helper()
+	config := filepath.Join(d.dir, "nats.conf")
+	must(d.t, os.WriteFile(config, NATSConfig(local(d.ports.nats), local(d.ports.monitor), filepath.Join(d.dir, "nats"), d.options.StoreBytes), 0o600))
+	env := []string{
+		"HYDRANT_NATS_URL=" + d.NATS, "HYDRANT_NATS_MONITOR_URL=http://" + local(d.ports.monitor),
+		"HYDRANT_S3_ENDPOINT=" + d.S3, "HYDRANT_S3_PATH_STYLE=true",
+		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
+	}
+	for name, value := range d.options.Settings {
+		env = append(env, name+"="+value)
+	}
+	d.start("nats", "nats-server", local(d.ports.monitor)+"/healthz", nil, "-c", config)
+	s3dir := filepath.Join(d.dir, "s3")
+	must(d.t, os.MkdirAll(s3dir, 0o750))
+	d.start("s3", "hydrant", "", S3Env(local(d.ports.s3), s3dir), "s3-server", "--alone")
+	d.start("ingest", "hydrant-ingest", local(d.ports.admin)+"/readyz", env, "--listen", local(d.ports.api), "--admin-addr", local(d.ports.admin))
+	d.start("buffer", "hydrant-buffer", local(d.ports.buffer)+"/readyz", env, "--admin-addr", local(d.ports.buffer))
+	d.start("s3sink", "hydrant-s3sink", local(d.ports.sink)+"/readyz", env, "--admin-addr", local(d.ports.sink))
+	d.waitReady()
+}
+
+// S3Env is the environment of the S3 server as a program of its own.
+func S3Env(addr, dir string) []string {
+	return []string{
+		"HYDRANT_S3_CHILD_ADDR=" + addr, "HYDRANT_S3_CHILD_DIR=" + dir, "HYDRANT_S3_CHILD_REGION=us-east-1",
+		"HYDRANT_S3_CHILD_ACCESS_KEY=local", "HYDRANT_S3_CHILD_SECRET_KEY=localsecret",
+	}
+}
+
+// NATSConfig is the configuration that Hydrant asks of a NATS server.
+func NATSConfig(addr, monitor, dir string, storeBytes int64) []byte {
+	return fmt.Appendf(nil, "listen: %q\nhttp: %q\njetstream { store_dir: %q, sync_interval: always, max_file_store: %d }\n",
+		addr, monitor, dir, storeBytes)
+}
+
+func (d *Deployment) start(name, program, ready string, env []string, args ...string) {
+	d.t.Helper()
+	d.parts[name] = proc.StartTest(d.t, proc.Spec{
+		Name: name, Path: d.programs.Path(program), Args: args, Env: env, LogFile: filepath.Join(d.dir, name+".log"),
+	})
+	if ready != "" {
+		d.ready[name] = "http://" + ready
+	}
+}
+
+func (d *Deployment) waitReady() {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for name, url := range d.ready {
+		must(d.t, d.parts[name].WaitReady(ctx, url))
+	}
+	Eventually(d.t, "the S3 server answers", func() bool {
+		_, err := d.S3Client().ListBuckets(ctx, &s3.ListBucketsInput{})
+		return err == nil
+	})
+}
+
+// Firehose returns a client of the API.
+func (d *Deployment) Firehose(change ...func(*firehose.Options)) *firehose.Client {
+	return firehose.New(firehose.Options{
+		Region: "us-east-1", BaseEndpoint: &d.API,
+		Credentials: credentials.NewStaticCredentialsProvider("local", "localsecret", ""),
+	}, change...)
+}
+
+// S3Client returns a client of the S3 server.
+func (d *Deployment) S3Client() *s3.Client {
+	return s3.New(s3.Options{
+		Region: "us-east-1", BaseEndpoint: &d.S3, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider("local", "localsecret", ""),
+	})
+}
+
+// JetStream returns a connection to look at what the services keep, until the test ends.
+func (d *Deployment) JetStream() jetstream.JetStream {
+	d.t.Helper()
+	conn, err := nats.Connect(d.NATS)
+	must(d.t, err)
+	d.t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	must(d.t, err)
+	return js
+}
+
+// Object is an S3 object.
+type Object struct {
+	Key      string
+	Body     []byte
+	Encoding string
+	Type     string
+	Metadata map[string]string
+}
+
+// Objects reads every object below a prefix, in the order of their keys. A bucket that does not exist has none.
+func (d *Deployment) Objects(bucket, prefix string) []Object {
+	d.t.Helper()
+	ctx := context.Background()
+	client := d.S3Client()
+	var objects []Object
+	pages := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil && strings.Contains(err.Error(), "NoSuchBucket") {
+			return nil
+		}
+		must(d.t, err)
+		for _, item := range page.Contents {
+			got, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: item.Key})
+			must(d.t, err)
+			body, err := io.ReadAll(got.Body)
+			must(d.t, err)
+			must(d.t, got.Body.Close())
+			objects = append(objects, Object{
+				Key: *item.Key, Body: body, Encoding: aws.ToString(got.ContentEncoding), Type: aws.ToString(got.ContentType), Metadata: got.Metadata,
+			})
+		}
+	}
+	return objects
+}
+
+// Get reads a page of the admin port.
+func (d *Deployment) Get(path string) string {
+	d.t.Helper()
+	return d.read("http://" + local(d.ports.admin) + path)
+}
+
+// Monitor reads a page of the NATS server's monitoring port.
+func (d *Deployment) Monitor(path string) string {
+	d.t.Helper()
+	return d.read("http://" + local(d.ports.monitor) + path)
+}
+
+func (d *Deployment) read(url string) string {
+	d.t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+	must(d.t, err)
+	response, err := http.DefaultClient.Do(request)
+	must(d.t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	must(d.t, err)
+	return string(body)
+}
+
+// Eventually waits until yes is true, for at most a minute.
+func Eventually(t testing.TB, what string, yes func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for !yes() {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen within a minute: %s", what)
+		}
+		<-ticker.C
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

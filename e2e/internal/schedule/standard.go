@@ -1,0 +1,43 @@
+package schedule
+
+import "time"
+
+// The actions of the standard schedule.
+const (
+	// Kill: SIGKILL to one process, which is started again after the event's length.
+	Kill = "kill"
+	// Pause: SIGSTOP to one process, SIGCONT after the event's length.
+	Pause = "pause"
+	// KillReplicas and PauseReplicas do the same to every process of one kind.
+	KillReplicas  = "kill replicas"
+	PauseReplicas = "pause replicas"
+	// KillEverything: SIGKILL to all processes at once.
+	KillEverything = "kill everything"
+	// KillInComplete: SIGKILL to a sink as soon as a CompleteMultipartUpload is on its way to S3.
+	KillInComplete = "kill inside complete"
+	// KillAfterUpload: SIGKILL to a sink as soon as S3 has taken an object, before the sink hears of it.
+	KillAfterUpload = "kill after upload"
+	// S3Storm: S3 fails far more often than otherwise, in every way.
+	S3Storm = "S3 storm"
+	// Reconfigure: the configuration of a delivery stream is changed under load.
+	Reconfigure = "reconfigure"
+)
+
+// Standard returns the actions that every fault run has. Sinks are the kinds of process that upload.
+//
+// Most pauses are shorter than the times after which the services give up on each other and some are longer, because
+// a process that wakes after it was given up is the hardest to get right.
+func Standard(sinks ...string) []Action {
+	ms := time.Millisecond
+	return []Action{
+		{Name: Kill, Reach: One, MinLength: 0, MaxLength: 3000 * ms, Weight: 4},
+		{Name: Pause, Reach: One, MinLength: 100 * ms, MaxLength: 12000 * ms, Weight: 4},
+		{Name: KillReplicas, Reach: Replicas, MinLength: 0, MaxLength: 4000 * ms},
+		{Name: PauseReplicas, Reach: Replicas, MinLength: 100 * ms, MaxLength: 6000 * ms},
+		{Name: KillEverything, Reach: Everything, MinLength: 0, MaxLength: 2000 * ms},
+		{Name: KillInComplete, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms},
+		{Name: KillAfterUpload, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms},
+		{Name: S3Storm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 8000 * ms, Weight: 2},
+		{Name: Reconfigure, Reach: Nothing, Weight: 2},
+	}
+}
