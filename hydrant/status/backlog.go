@@ -1,0 +1,188 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/names"
+	"hydrant/shared/record"
+)
+
+// pendingBatch is a descriptor that the sink has not acknowledged.
+type pendingBatch struct {
+	id      batch.ID
+	records int64
+	bytes   int64
+	oldest  time.Time // arrival of its first record
+	stored  time.Time // when it was cut
+}
+
+// backlog counts what is behind the cursors, and collects the batches behind the sinks' acknowledgements.
+func (c *collector) backlog(ctx context.Context, l look, rows []row) error {
+	buffered, batches := c.limits(l, rows)
+	return inParallel(ctx, len(rows), func(ctx context.Context, i int) error {
+		r := &rows[i]
+		if r.Leg.Leg == "" {
+			return nil
+		}
+		for shard := range names.Shard(r.Shards) {
+			if err := c.readBuffered(ctx, l, r, shard, buffered); err != nil {
+				return err
+			}
+		}
+		return c.readPending(ctx, l, r, batches)
+	})
+}
+
+// limits returns how many messages may be read of one log, and how many descriptors of one leg.
+func (c *collector) limits(l look, rows []row) (buffered, batches uint64) {
+	logs, legs := make([]uint64, 0, len(rows)), make([]uint64, 0, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		legs = append(legs, unacknowledged(l, r))
+		for shard := range names.Shard(r.Shards) {
+			logs = append(logs, behindCursor(l, r, shard))
+		}
+	}
+	return share(logs, c.options.MaxMessages), share(legs, c.options.MaxMessages)
+}
+
+// share returns how much may be read of each backlog: most, unless that is too much together.
+func share(backlogs []uint64, most uint64) uint64 {
+	together := uint64(0)
+	for _, n := range backlogs {
+		together += min(n, most)
+	}
+	if together <= maxTogether {
+		return most
+	}
+	return min(most, max(maxTogether/uint64(len(backlogs)), fewest))
+}
+
+// behindCursor is about how many messages a log has behind the cursor: none are missing inside a log.
+func behindCursor(l look, r *row, shard names.Shard) uint64 {
+	state := l.logs[names.Log{Stream: r.Stream, Shard: shard, ID: r.ID}.JetStream()]
+	cursor, ok := l.cursor(&r.Leg, shard)
+	if !ok {
+		return state.Msgs
+	}
+	if state.LastSeq <= cursor.last {
+		return 0
+	}
+	return min(state.Msgs, state.LastSeq-cursor.last)
+}
+
+func (c *collector) readBuffered(ctx context.Context, l look, r *row, shard names.Shard, limit uint64) error {
+	log := names.Log{Stream: r.Stream, Shard: shard, ID: r.ID}
+	if _, there := l.logs[log.JetStream()]; !there {
+		r.logMissing(shard)
+		return nil
+	}
+	if err := l.cursors[names.BatchesSubject(r.Leg.Leg, r.Stream, shard)].err; err != nil {
+		r.problem(err.Error())
+		return nil
+	}
+	if behindCursor(l, r, shard) == 0 {
+		return nil
+	}
+	// Without a cursor the leg begins at the first record that arrived after it was made, as the buffer does.
+	config := jetstream.ConsumerConfig{HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &r.began}
+	if cursor, ok := l.cursor(&r.Leg, shard); ok {
+		config = jetstream.ConsumerConfig{HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: cursor.last + 1}
+	}
+	total, err := read(ctx, c.js, log.JetStream(), config, limit, r.addBuffered)
+	if errors.Is(err, jetstream.ErrStreamNotFound) { // deleted meanwhile
+		return nil
+	}
+	r.Buffered.Messages += total
+	r.Buffered.LowerBound = r.Buffered.LowerBound || total > limit
+	return err
+}
+
+// logMissing notes that a log is not there. While the delivery stream is made or deleted that is as it should be.
+func (r *row) logMissing(shard names.Shard) {
+	if r.Status == "ACTIVE" {
+		r.problem(fmt.Sprintf("the record log of shard %d is missing", shard))
+	}
+}
+
+func (r *row) addBuffered(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	size, err := strconv.Atoi(m.Headers().Get(nats.MsgSize))
+	if err != nil {
+		return fmt.Errorf("size of message %d of %s: %w", meta.Sequence.Stream, meta.Stream, err)
+	}
+	r.Buffered.Records += int64(record.Count(m.Headers(), size))
+	r.Buffered.Bytes += int64(size)
+	r.undelivered(meta.Timestamp)
+	return nil
+}
+
+// unacknowledged is how many descriptors the leg's sink has not acknowledged. If no sink has run yet there are some, and
+// how many shows when they are read.
+func unacknowledged(l look, r *row) uint64 {
+	if !l.anyBatch(r) {
+		return 0
+	}
+	info := l.consumers[names.SinkConsumer(r.Leg.Leg, r.Stream, r.ID)]
+	if info == nil {
+		return fewest
+	}
+	return info.NumPending + uint64(info.NumAckPending)
+}
+
+func (c *collector) readPending(ctx context.Context, l look, r *row, limit uint64) error {
+	if unacknowledged(l, r) == 0 {
+		return nil
+	}
+	config := jetstream.ConsumerConfig{
+		FilterSubject: names.LegBatches(r.Leg.Leg, r.Stream),
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   1,
+	}
+	if info := l.consumers[names.SinkConsumer(r.Leg.Leg, r.Stream, r.ID)]; info != nil {
+		config.OptStartSeq = info.AckFloor.Stream + 1
+		r.Failing.Batches = int64(info.NumRedelivered)
+	}
+	total, err := read(ctx, c.js, names.BatchesStream, config, limit, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		r.addPending(l, m, meta)
+		return nil
+	})
+	r.Pending.LowerBound = total > limit
+	return err
+}
+
+// anyBatch reports whether a batch of the leg may be there: a cursor of its own, or one that cannot be read.
+func (l look) anyBatch(r *row) bool {
+	for shard := range names.Shard(r.Shards) {
+		c, there := l.cursors[names.BatchesSubject(r.Leg.Leg, r.Stream, shard)]
+		if there && (c.err != nil || c.stream == r.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// addPending keeps a descriptor of the leg. One of an earlier incarnation is none of it, one that was cut after the
+// cursors were read is counted as buffered.
+func (r *row) addPending(l look, m jetstream.Msg, meta *jetstream.MsgMetadata) {
+	d, err := batch.Decode(m.Data())
+	if err != nil {
+		r.problem(err.Error())
+		return
+	}
+	if _, ok := l.cursor(&r.Leg, d.Shard); !ok || d.StreamID != r.ID || l.cutLater(&r.Leg, d.Shard, d.Last) {
+		return
+	}
+	p := pendingBatch{id: d.ID(), records: int64(d.Records), bytes: d.Bytes, oldest: d.Oldest, stored: meta.Timestamp}
+	if p.oldest.IsZero() { // nothing of it was left when it was cut
+		p.oldest = p.stored
+	}
+	r.pending = append(r.pending, p)
+}

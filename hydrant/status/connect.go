@@ -1,0 +1,74 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+)
+
+// connectTime is how long NATS may take to answer before it counts as not there.
+const connectTime = 2500 * time.Millisecond
+
+// connect returns a connection, or says within connectTime that there is none to be had, which a connection of a service,
+// that waits for NATS, does not. Once made it is made again whenever it is lost.
+func connect(ctx context.Context, cfg broker.Config) (*nats.Conn, error) {
+	servers := strings.Count(cfg.NATSURL, ",") + 1
+	options := []nats.Option{
+		nats.Name("hydrant status"),
+		nats.Timeout(connectTime / time.Duration(servers)), // they are tried one after the other
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what fails is shown by who asked
+	}
+	if cfg.NATSCreds != "" {
+		options = append(options, nats.UserCredentials(cfg.NATSCreds))
+	}
+	if cfg.NATSCA != "" {
+		options = append(options, nats.RootCAs(cfg.NATSCA))
+	}
+	conn, err := nats.Connect(cfg.NATSURL, options...)
+	if err != nil {
+		return nil, unreachable(withoutUser(cfg.NATSURL), err)
+	}
+	if ctx.Err() != nil {
+		conn.Close()
+		return nil, ctx.Err()
+	}
+	return conn, nil
+}
+
+func unreachable(address string, cause error) error {
+	const text = "no NATS at %s: is Hydrant running? (--nats-url, HYDRANT_NATS_URL)"
+	var leaky *url.Error // shows the address, with its password
+	if errors.Is(cause, nats.ErrNoServers) || errors.As(cause, &leaky) {
+		return fmt.Errorf(text, address)
+	}
+	return fmt.Errorf(text+": %w", address, cause)
+}
+
+// explain names what is missing behind an error of the first requests.
+func explain(err error, address string) error {
+	switch {
+	case err == nil || errors.Is(err, catalog.ErrNotFound):
+		return err
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("the NATS at %s has no JetStream for this user: %w", address, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		return fmt.Errorf("the connection to NATS at %s is lost", address)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("JetStream at %s does not answer: %w", address, err)
+	default:
+		return fmt.Errorf("NATS at %s: %w", address, err)
+	}
+}

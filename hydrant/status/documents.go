@@ -1,0 +1,83 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/catalog"
+	"hydrant/shared/names"
+)
+
+// ErrNoInstallation means that NATS answers and that no service of Hydrant ever ran on it.
+var ErrNoInstallation = errors.New("no Hydrant there: none of its services has been started on this NATS yet")
+
+// document is a delivery stream's document, or why it cannot be read.
+type document struct {
+	name names.Stream
+	*catalog.DeliveryStream
+	problem error
+}
+
+// readCatalog returns the documents of the chosen delivery streams, or of all when none is chosen, by name. A chosen one
+// that does not exist is an error, one that goes away meanwhile is not.
+func readCatalog(ctx context.Context, js jetstream.JetStream, chosen []names.Stream) ([]document, error) {
+	c, err := catalog.Open(ctx, js)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, ErrNoInstallation
+	}
+	if err != nil {
+		return nil, err
+	}
+	wanted := slices.Clone(chosen)
+	if len(chosen) == 0 {
+		if wanted, err = everyName(ctx, js); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
+	documents := make([]document, len(wanted))
+	err = inParallel(ctx, len(wanted), func(ctx context.Context, i int) (err error) {
+		documents[i], err = readDocument(ctx, c, wanted[i])
+		if len(chosen) == 0 && errors.Is(err, catalog.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return slices.DeleteFunc(documents, func(d document) bool { return d.name == "" }), err
+}
+
+func readDocument(ctx context.Context, c *catalog.Catalog, name names.Stream) (document, error) {
+	d, err := c.Read(ctx, name)
+	switch {
+	case err == nil && d.Name != name: // two names that only differ in what a key cannot hold
+		return document{}, fmt.Errorf("%w: %s", catalog.ErrNotFound, name)
+	case err == nil:
+		return document{name: d.Name, DeliveryStream: d}, nil
+	case ctx.Err() != nil || errors.Is(err, catalog.ErrNotFound):
+		return document{}, err
+	default:
+		return document{name: name, problem: err}, nil
+	}
+}
+
+// everyName returns the names of the documents there are. It reads the bucket's own stream, of which the last message of a
+// subject is a key's value or says that the key is deleted.
+func everyName(ctx context.Context, js jetstream.JetStream) ([]names.Stream, error) {
+	prefix := "$KV." + names.CatalogBucket + "."
+	var all []names.Stream
+	err := lastOfEach(ctx, js, "KV_"+names.CatalogBucket, []string{prefix + ">"}, func(m jetstream.Msg) {
+		if operation := m.Headers().Get("KV-Operation"); operation == "" || operation == "PUT" {
+			all = append(all, names.StreamFromKey(strings.TrimPrefix(m.Subject(), prefix)))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the catalog: %w", err)
+	}
+	return all, nil
+}

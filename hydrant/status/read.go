@@ -1,0 +1,130 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/names"
+)
+
+const (
+	chunk       = 4096             // messages asked for at once
+	forgotten   = 15 * time.Second // after which the server drops a consumer whose reader was killed
+	goodbyeTime = time.Second
+	parallel    = 16 // requests at once
+)
+
+// errStalled means that the server has messages and does not send them.
+var errStalled = errors.New("the server stopped answering")
+
+// read calls each for the messages that config selects of a stream, in order, up to limit, and returns how many there
+// were when it began. Messages that arrive later are left out.
+//
+// It reads through a consumer in the server's memory that takes nothing from anybody and that it deletes at the end. If
+// that is lost, or the process is killed, the server forgets the consumer by itself.
+func read(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, limit uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) error) (uint64, error) {
+	config.Name = "hydrant_status_" + string(names.NewStreamID())
+	config.AckPolicy = jetstream.AckNonePolicy
+	config.MemoryStorage = true
+	config.Replicas = 1
+	config.InactiveThreshold = forgotten
+	consumer, err := js.CreateConsumer(ctx, stream, config)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", stream, err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTime)
+		defer cancel()
+		_ = js.DeleteConsumer(ctx, stream, config.Name)
+	}()
+	total := consumer.CachedInfo().NumPending
+	if err := drain(ctx, consumer, min(total, limit), each); err != nil {
+		return 0, fmt.Errorf("read %s: %w", stream, err)
+	}
+	return total, nil
+}
+
+// drain reads n messages, or fewer if some expire meanwhile.
+func drain(ctx context.Context, consumer jetstream.Consumer, n uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	for n > 0 {
+		want := min(n, chunk)
+		got, err := fetch(ctx, consumer, int(want), each)
+		if err != nil {
+			return err
+		}
+		n -= got
+		if got == want {
+			continue
+		}
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if info.NumPending == 0 {
+			return nil
+		}
+		if got == 0 {
+			return errStalled
+		}
+	}
+	return nil
+}
+
+func fetch(ctx context.Context, consumer jetstream.Consumer, n int, each func(jetstream.Msg, *jetstream.MsgMetadata) error) (got uint64, err error) {
+	messages, err := consumer.FetchNoWait(n)
+	if err != nil {
+		return 0, err
+	}
+	for m := range messages.Messages() {
+		if ctx.Err() != nil {
+			return got, ctx.Err() // the fetch has room for the rest and ends without a reader
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return got, err
+		}
+		if err := each(m, meta); err != nil {
+			return got, err
+		}
+		got++
+	}
+	return got, messages.Error()
+}
+
+// lastOfEach calls each for the newest message on each subject that matches one of the filters.
+func lastOfEach(ctx context.Context, js jetstream.JetStream, stream string, filters []string, each func(jetstream.Msg)) error {
+	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: filters}
+	_, err := read(ctx, js, stream, config, everything, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		each(m)
+		return nil
+	})
+	return err
+}
+
+// inParallel calls do for 0 to n-1, several at once, and returns the first error after all calls have ended. An error
+// ends the context of the others.
+func inParallel(ctx context.Context, n int, do func(context.Context, int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i := range n {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			if err := do(ctx, i); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	running.Wait()
+	return context.Cause(ctx)
+}

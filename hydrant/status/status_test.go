@@ -1,0 +1,247 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+	"hydrant/shared/names"
+	"hydrant/shared/natstest"
+	"hydrant/shared/settings"
+)
+
+// pages passes on each write, and gives up when nobody reads it.
+type pages chan string
+
+func (p pages) Write(data []byte) (int, error) {
+	select {
+	case p <- string(data):
+		return len(data), nil
+	case <-time.After(time.Minute):
+		return 0, errors.New("nobody reads")
+	}
+}
+
+// until returns the first page with text.
+func (p pages) until(t *testing.T, text string) string {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case page := <-p:
+			if strings.Contains(page, text) {
+				return page
+			}
+		case <-deadline:
+			t.Fatalf("no page with %q", text)
+		}
+	}
+}
+
+func TestRunOnce(t *testing.T) {
+	in, _ := busy(t)
+	var out bytes.Buffer
+	command := Command{NATS: in.cfg, Since: 24 * time.Hour, Streams: []names.Stream{"orders"}}
+	in.must(command.Run(t.Context(), &out))
+	for _, want := range []string{"orders  ACTIVE  s3", "S3.NoSuchBucket", "1 delivery stream;", " %); NATS:", in.cfg.NATSURL} {
+		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	out.Reset()
+	command.JSON, command.Streams = true, nil
+	in.must(command.Run(t.Context(), &out))
+	var report Report
+	decoder := json.NewDecoder(&out)
+	decoder.DisallowUnknownFields()
+	in.must(decoder.Decode(&report))
+	if report.DeliveryStreams != 4 || len(report.Legs) != 4 || report.Store.UsedBytes == 0 || report.Store.LimitBytes == 0 {
+		t.Errorf("report is %+v", report)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	in := newInstallation(t)
+	d := in.stream("demo", id("d"), 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, ended := make(pages), make(chan error, 1)
+	command := Command{NATS: in.cfg, Since: time.Hour, Watch: true, WatchInterval: 100 * time.Millisecond}
+	go func() { ended <- command.Run(ctx, out) }()
+
+	page := out.until(t, "demo")
+	if strings.Contains(page, "\x1b") {
+		t.Errorf("a pipe gets what is for a terminal: %q", page)
+	}
+	in.put(d, 0, 77)
+	out.until(t, " 77 ")
+	in.nats.Stop()
+	out.until(t, "trying again every 100ms")
+	in.nats.Restart()
+	out.until(t, " 77 ")
+
+	cancel()
+	for {
+		select {
+		case <-out: // the last page may be on its way
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("ended with %v", err)
+			}
+			return
+		}
+	}
+}
+
+func TestWatchJSON(t *testing.T) {
+	in := newInstallation(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, ended := make(pages), make(chan error, 1)
+	command := Command{NATS: in.cfg, Since: time.Hour, Watch: true, JSON: true, WatchInterval: 100 * time.Millisecond}
+	go func() { ended <- command.Run(ctx, out) }()
+	for range 2 {
+		page := out.until(t, "legs")
+		var report Report
+		if err := json.Unmarshal([]byte(page), &report); err != nil || strings.Count(page, "\n") != 1 {
+			t.Errorf("not a document on a line: %v: %q", err, page)
+		}
+	}
+	cancel()
+	for {
+		select {
+		case <-out:
+		case err := <-ended:
+			in.must(err)
+			return
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := taken.Addr().String()
+	_ = taken.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	refusing := natstest.Start(t, func(o *server.Options) { o.Username, o.Password = "hydrant", "secret" })
+	bare := natstest.Start(t, func(o *server.Options) {
+		account := server.NewAccount("without")
+		o.Accounts = []*server.Account{account}
+		o.Users = []*server.User{{Username: "anybody", Password: "anything", Account: account}}
+		o.NoAuthUser = "anybody"
+	})
+	empty := natstest.Start(t)
+
+	const hint = "is Hydrant running? (--nats-url, HYDRANT_NATS_URL)"
+	tests := []struct{ name, url, want string }{
+		{"nobody there", "nats://" + nobody, "no NATS at nats://" + nobody + ": " + hint},
+		{"nobody answers", "nats://" + silent.Addr().String(), "no NATS at nats://" + silent.Addr().String() + ": " + hint},
+		{"wrong password", strings.Replace(refusing.URL(), "//", "//hydrant:wrong@", 1), "no NATS at " + refusing.URL() + ": " + hint + ": nats: Authorization Violation"},
+		{"no JetStream", bare.URL(), "no JetStream"},
+		{"no installation", empty.URL(), ErrNoInstallation.Error()},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			command := Command{NATS: broker.Config{NATSURL: test.url}, Since: time.Hour}
+			err := command.Run(t.Context(), io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "wrong") {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestTerminalIsCleared(t *testing.T) {
+	command := Command{Watch: true, WatchInterval: time.Second}
+	var out bytes.Buffer
+	if err := command.print(Report{}, &out, true); err != nil || !strings.HasPrefix(out.String(), clearScreen+"no delivery streams") {
+		t.Errorf("got %v, %q", err, &out)
+	}
+	out.Reset()
+	if err := command.complain(errors.New("gone"), &out, true); err != nil || !strings.HasPrefix(out.String(), clearScreen+"gone;") {
+		t.Errorf("got %v, %q", err, &out)
+	}
+	if terminal(&out) {
+		t.Error("a buffer counts as a terminal")
+	}
+}
+
+func TestRunEnded(t *testing.T) {
+	in := newInstallation(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	command := Command{NATS: in.cfg, Since: time.Hour, WatchInterval: time.Second}
+	if err := command.Run(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that the context ended", err)
+	}
+	command.Watch = true
+	in.must(command.Run(ctx, io.Discard))
+}
+
+func TestUnknownStream(t *testing.T) {
+	in := newInstallation(t)
+	command := Command{NATS: in.cfg, Since: time.Hour, Streams: []names.Stream{"nobody"}}
+	err := command.Run(t.Context(), io.Discard)
+	if !errors.Is(err, catalog.ErrNotFound) || err.Error() != "delivery stream not found: nobody" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want string // of the error
+	}{
+		{"none", nil, ""},
+		{"all", []string{"orders", "web.clicks", "--since=1h", "--json", "--watch", "--watch-interval=5s", "--nats-url=nats://a:1"}, ""},
+		{"since is nothing", []string{"--since=0s"}, "--since (HYDRANT_SINCE): 0s is not accepted; use 1s to 336h0m0s"},
+		{"since is long", []string{"--since=1000h"}, "--since (HYDRANT_SINCE): 1000h0m0s is not accepted"},
+		{"interval is short", []string{"--watch-interval=1ms"}, "--watch-interval (HYDRANT_WATCH_INTERVAL): 1ms is not accepted; use 100ms or more"},
+		{"NATS is wrong", []string{"--replicas=2"}, "--replicas (HYDRANT_REPLICAS): 2 is not accepted"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var program struct {
+				Status Command `cmd:""`
+			}
+			parser, err := settings.Parser("hydrant", "", &program, io.Discard, io.Discard, func(int) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = parser.Parse(append([]string{"status"}, test.args...))
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+	var program struct {
+		Status Command `cmd:""`
+	}
+	parser := kong.Must(&program)
+	if _, err := parser.Parse([]string{"status", "a", "b", "--json"}); err != nil {
+		t.Fatal(err)
+	}
+	got := program.Status
+	if len(got.Streams) != 2 || got.Streams[1] != "b" || !got.JSON || got.Since != 24*time.Hour || got.WatchInterval != 2*time.Second {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -1,0 +1,120 @@
+package status
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"hydrant/shared/names"
+)
+
+func TestRenderFits(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	large := Leg{
+		Stream: names.Stream(strings.Repeat("a", 32) + strings.Repeat("b", 32)), Status: "DELETING", Leg: names.LegBackup,
+		Buffered:          Buffered{Records: math.MaxInt32, Bytes: 1023 << 40, LowerBound: true},
+		Pending:           Pending{Batches: 99_999, Records: 999_999_999, Bytes: 1023 << 30, LowerBound: true},
+		Delivered:         Total{Records: math.MaxInt32, Bytes: 1023 << 50},
+		SetAside:          Total{Records: 99_999},
+		Expired:           Expired{Records: 99_998, Messages: 1},
+		OldestUndelivered: now.Add(-13*24*time.Hour - 23*time.Hour),
+		Failing: Failing{
+			Batches: 7, LastErrorCode: "S3.AccessDenied", LastErrorAt: now.Add(time.Minute),
+			LastErrorMessage: "Access was denied.\n\x1b[31m" + strings.Repeat(" and so on", 40),
+		},
+	}
+	var out bytes.Buffer
+	if err := Render(&out, []Leg{large, {Stream: "short", Problem: "a problem"}}, now); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "large.table", out.String())
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > lineWidth {
+			t.Errorf("line of %d characters: %s", n, line)
+		}
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("an error's text reaches the terminal as it is")
+	}
+}
+
+func TestUnits(t *testing.T) {
+	const kb, mb = 1 << 10, 1 << 20
+	tests := []struct{ name, got, want string }{
+		{"no bytes", size(0), "0 B"},
+		{"bytes", size(1023), "1023 B"},
+		{"a kilobyte", size(kb), "1.00 KB"},
+		{"two digits", size(12*kb + kb/2), "12.5 KB"},
+		{"three digits", size(345 * kb), "345 KB"},
+		{"nearly ten", size(10*kb - 1), "10.0 KB"},
+		{"nearly a hundred", size(100*kb - 1), "100 KB"},
+		{"nearly a megabyte", size(mb - 1), "1024 KB"},
+		{"megabytes", size(128 * mb), "128 MB"},
+		{"no records", count(0), "0"},
+		{"plain", count(99_999), "99999"},
+		{"thousands", count(100_000), "100k"},
+		{"millions", count(1_234_567), "1.23M"},
+		{"no time", duration(0), "0s"},
+		{"seconds", duration(59*time.Second + 999*time.Millisecond), "59s"},
+		{"minutes", duration(5*time.Minute + 2*time.Second), "5m02s"},
+		{"hours", duration(23*time.Hour + 59*time.Minute), "23h59m"},
+		{"days", duration(74 * time.Hour), "3d02h"},
+		{"not later than now", duration(age(time.Unix(10, 0), time.Unix(5, 0))), "0s"},
+		{"short enough", shorten("orders", 6), "orders"},
+		{"too long", shorten("orders-europe-1", 9), "orde…pe-1"},
+		{"a day", span24(86400), "24h"},
+		{"an hour and a half", span24(5400), "1h30m"},
+		{"ninety seconds", span24(90), "1m30s"},
+		{"a password", withoutUser("nats://u:p@a:4222, b:4222,tls://t@c:1"), "nats://a:4222,b:4222,tls://c:1"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.got != test.want {
+				t.Errorf("got %q, want %q", test.got, test.want)
+			}
+		})
+	}
+}
+
+func TestSummary(t *testing.T) {
+	report := Report{
+		Time:         time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
+		SinceSeconds: 86400,
+		NATS:         Server{Name: "hydrant", Version: "2.15.2", URL: "nats://127.0.0.1:4222"},
+		Legs:         []Leg{{Stream: "demo", Leg: names.LegS3}},
+	}
+	tests := []struct {
+		name    string
+		streams int
+		store   Store
+		want    string
+	}{
+		{
+			"limit known", 1, Store{UsedBytes: 3 << 30, LimitBytes: 10 << 30},
+			"1 delivery stream; delivered, set aside and expired in the last 24h; store: 3.00 GB of 10.0 GB (30 %); NATS: hydrant\n    2.15.2 at nats://127.0.0.1:4222\n",
+		},
+		{
+			"limit not known", 1000, Store{UsedBytes: 3 << 30},
+			"1000 delivery streams; delivered, set aside and expired in the last 24h; store: 3.00 GB, limit not known (--store-bytes\n    or --nats-monitor-url tells it); NATS: hydrant 2.15.2 at nats://127.0.0.1:4222\n",
+		},
+		{
+			"monitoring down", 2, Store{Problem: "connection refused"},
+			"2 delivery streams; delivered, set aside and expired in the last 24h; store: 0 B, limit not known (connection refused);\n    NATS: hydrant 2.15.2 at nats://127.0.0.1:4222\n",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			report.DeliveryStreams, report.Store = test.streams, test.store
+			var out bytes.Buffer
+			if err := report.render(&out); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(out.String(), "\n\n"+test.want) {
+				t.Errorf("got\n%s\nwant it to end with\n%s", &out, test.want)
+			}
+		})
+	}
+}
