@@ -4,7 +4,7 @@ SHELL   := bash
 MODULES := shared services/ingest services/buffer services/s3sink hydrant e2e
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-GOBUILD := go build -trimpath -ldflags "-X hydrant/shared/settings.Version=$(VERSION)"
+GOBUILD := go build -ldflags "-X hydrant/shared/settings.Version=$(VERSION)"
 LINT    := $(CURDIR)/.cache/golangci-lint-2.15.0
 
 # Each module is built and tested by its own go.mod, as it is released. go.work is for editors.

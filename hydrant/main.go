@@ -41,10 +41,18 @@ func (c *runCommand) Run(ctx context.Context, stdout io.Writer) error {
 	return allinone.Run(ctx, c.Config, c.Log.Logger(os.Stderr))
 }
 
-type s3ServerCommand struct{}
+type s3ServerCommand struct {
+	Alone bool `help:"Do not end with standard input, which is how the child notices that its parent is gone."`
+}
 
 // Run is called by the parser.
-func (*s3ServerCommand) Run(ctx context.Context) error { return s3server.ServeChild(ctx) }
+func (c *s3ServerCommand) Run(ctx context.Context) error {
+	cfg := s3server.ChildConfig(os.Getenv, os.Stdin)
+	if c.Alone {
+		cfg.Parent = nil
+	}
+	return s3server.Serve(ctx, cfg)
+}
 
 func main() { os.Exit(run(os.Args[1:])) }
 

@@ -77,13 +77,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		StoreBytes: cfg.StoreBytes, Logger: log.With("service", "nats"),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (--nats-listen, HYDRANT_NATS_LISTEN; --data-dir, HYDRANT_DATA_DIR)", err)
 	}
 	defer nats.Shutdown()
-	s3 := s3server.New(s3server.SupervisorConfig{
+	s3, err := s3server.New(s3server.SupervisorConfig{
 		Command: cfg.S3Command, Addr: cfg.S3Listen, Dir: filepath.Join(cfg.DataDir, "s3"),
 		AccessKey: cfg.S3AccessKey, SecretKey: cfg.S3SecretKey, Logger: log.With("service", "s3"),
 	})
+	if err != nil {
+		return err
+	}
 	services, err := newServices(cfg, nats, log)
 	if err != nil {
 		return err

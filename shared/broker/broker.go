@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,20 +43,42 @@ func (c Config) Validate() error {
 	if c.StoreBytes < 0 {
 		return fmt.Errorf("--store-bytes (HYDRANT_STORE_BYTES): %d is not accepted; use 0 or more", c.StoreBytes)
 	}
+	for address := range strings.SplitSeq(c.NATSURL, ",") {
+		if _, err := parse(address); err != nil {
+			return fmt.Errorf("--nats-url (HYDRANT_NATS_URL): %s is not accepted; use addresses such as nats://127.0.0.1:4222, separated by commas", redact(c.NATSURL))
+		}
+	}
+	if c.NATSMonitorURL != "" {
+		if u, err := parse(c.NATSMonitorURL); err != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %s is not accepted; use an address such as http://127.0.0.1:8222", redact(c.NATSMonitorURL))
+		}
+	}
 	return nil
 }
 
 // Connect returns a connection that is or will be made: while NATS cannot be reached it goes on trying, and publishing
 // fails at once.
+//
+// Refused credentials are tried again as well: they may be right once NATS has its new configuration, and a connection
+// that gave up would leave a process that runs and never works again.
 func Connect(cfg Config, name string, log *slog.Logger) (*nats.Conn, error) {
+	repeated, unreachable := newRepeated(10*time.Second), newRepeated(10*time.Second)
+	connected := func(c *nats.Conn) {
+		unreachable.forget()
+		log.Info("connected to NATS", "server", redact(c.ConnectedUrl()))
+	}
 	options := []nats.Option{
 		nats.Name(name),
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.Timeout(2 * time.Second),
+		// A write holds the connection's lock, so to a server that does not read, nobody can do anything meanwhile, not
+		// even close the connection. By default it may take a minute.
+		nats.FlusherTimeout(5 * time.Second),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -61,35 +86,103 @@ func Connect(cfg Config, name string, log *slog.Logger) (*nats.Conn, error) {
 				log.Warn("disconnected from NATS", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("connected to NATS", "server", redact(c.ConnectedUrl())) }),
+		nats.ConnectHandler(connected),
+		nats.ReconnectHandler(connected),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if !unreachable.is("unreachable") {
+				log.Warn("NATS cannot be reached, trying on", "url", redact(cfg.NATSURL), "error", err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("NATS", "subject", subject, "error", err)
+			if !repeated.is(subject + " " + err.Error()) {
+				log.Warn("NATS", "subject", subject, "error", err)
+			}
 		}),
 	}
 	if cfg.NATSCreds != "" {
+		if _, err := os.Stat(cfg.NATSCreds); err != nil {
+			return nil, fmt.Errorf("--nats-creds (HYDRANT_NATS_CREDS): %w", err)
+		}
 		options = append(options, nats.UserCredentials(cfg.NATSCreds))
 	}
 	if cfg.NATSCA != "" {
+		if _, err := os.Stat(cfg.NATSCA); err != nil {
+			return nil, fmt.Errorf("--nats-ca (HYDRANT_NATS_CA): %w", err)
+		}
 		options = append(options, nats.RootCAs(cfg.NATSCA))
 	}
 	conn, err := nats.Connect(cfg.NATSURL, options...)
 	if err != nil {
+		if leaky := (*url.Error)(nil); errors.As(err, &leaky) {
+			err = errNoAddress // the original shows the address, with its password
+		}
 		return nil, fmt.Errorf("connect to NATS at %s (--nats-url, HYDRANT_NATS_URL): %w", redact(cfg.NATSURL), err)
 	}
 	return conn, nil
 }
 
-// redact takes a password out of an address that is to be shown.
-func redact(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "(an address that cannot be parsed)"
+var errNoAddress = errors.New("not an address")
+
+// parse reads one address. Its error does not show the address, which may have a password in it.
+func parse(address string) (*url.URL, error) {
+	address = strings.TrimSpace(address)
+	if !strings.Contains(address, "://") {
+		address = "nats://" + address
 	}
-	return u.Redacted()
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || strings.Contains(u.Path, "@") {
+		return nil, errNoAddress
+	}
+	return u, nil
+}
+
+// redact takes user, password and token out of addresses that are to be shown.
+func redact(addresses string) string {
+	list := strings.Split(addresses, ",")
+	for i, address := range list {
+		u, err := parse(address)
+		switch {
+		case err != nil && address == "":
+			list[i] = "(empty)"
+		case err != nil:
+			list[i] = "(an address that cannot be parsed)"
+		case u.User != nil:
+			list[i] = u.Scheme + "://***@" + u.Host
+		default:
+			list[i] = u.Scheme + "://" + u.Host
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// repeated finds out messages that are the same as the last one, and follow it soon.
+type repeated struct {
+	within time.Duration
+	mu     sync.Mutex
+	last   string
+	at     time.Time
+}
+
+func newRepeated(within time.Duration) *repeated { return &repeated{within: within} }
+
+func (r *repeated) is(message string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if message == r.last && time.Since(r.at) < r.within {
+		return true
+	}
+	r.last, r.at = message, time.Now()
+	return false
+}
+
+func (r *repeated) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = ""
 }
 
 // Prepare waits until JetStream answers, checks that it keeps what it acknowledges, and makes the streams and buckets of
@@ -113,20 +206,35 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 		if attempt%20 == 0 {
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, 250*time.Millisecond) {
 			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
 		}
 	}
 }
 
 // permanent tells the answers that no waiting will change: a request that JetStream understood and refused, and an
-// account without JetStream.
+// account without JetStream. Where a cluster is starting or changing, the same request may succeed a little later.
 func permanent(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		return api.Code == 400
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return true
 	}
-	return errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case tooFewPeers, memberChange, reconfiguration:
+		return false
+	case replicasNotSupported:
+		return true
+	}
+	return api.Code == 400
 }
+
+// Error codes of the server for which nats.go has no name.
+const (
+	tooFewPeers          jetstream.ErrorCode = 10005 // no suitable peers for placement
+	replicasNotSupported jetstream.ErrorCode = 10074 // replicas > 1 not supported in non-clustered mode
+	memberChange         jetstream.ErrorCode = 10202 // cluster member change is in progress
+	reconfiguration      jetstream.ErrorCode = 10226 // stream reconfiguration already in progress
+)

@@ -39,10 +39,8 @@ func checkServer(ctx context.Context, cfg Config, log *slog.Logger) error {
 		if attempt%20 == 0 {
 			log.Warn("waiting for the NATS server's monitoring address", "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, 250*time.Millisecond) {
 			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
 		}
 		settings, err = readServer(ctx, cfg.NATSMonitorURL)
 	}
@@ -58,7 +56,7 @@ func readServer(ctx context.Context, monitorURL string) (serverSettings, error) 
 	var settings serverSettings
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitorURL, "/")+"/jsz?config=1", nil)
 	if err != nil {
-		return settings, fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", err)
+		return settings, fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)

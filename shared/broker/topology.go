@@ -97,7 +97,8 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.St
 	return err
 }
 
-// InstallationID returns the installation's id, which is made once.
+// InstallationID returns the installation's id, which is made once. Of several that make it at the same time one wins, and
+// all return its id. After a lost answer a repeat finds what was stored.
 func InstallationID(ctx context.Context, js jetstream.JetStream) (string, error) {
 	kv, err := js.KeyValue(ctx, names.InstallationBucket)
 	if err != nil {
@@ -109,8 +110,21 @@ func InstallationID(ctx context.Context, js jetstream.JetStream) (string, error)
 		return "", fmt.Errorf("make the installation's id: %w", err)
 	}
 	entry, err := kv.Get(ctx, key)
+	// A replica of the bucket that does not have the id yet may answer.
+	for errors.Is(err, jetstream.ErrKeyNotFound) && pause(ctx, 50*time.Millisecond) {
+		entry, err = kv.Get(ctx, key)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read the installation's id: %w", err)
 	}
 	return string(entry.Value()), nil
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }

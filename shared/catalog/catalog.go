@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/names"
@@ -27,6 +28,7 @@ var (
 
 // Catalog reads and changes the documents.
 type Catalog struct {
+	conn   *nats.Conn
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
 }
@@ -41,7 +43,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the catalog: %w", err)
 	}
-	return &Catalog{kv: kv, stream: stream}, nil
+	return &Catalog{conn: js.Conn(), kv: kv, stream: stream}, nil
 }
 
 // Create stores a new document, or returns ErrExists.
@@ -51,7 +53,7 @@ func (c *Catalog) Create(ctx context.Context, d *DeliveryStream) error {
 		return err
 	}
 	_, err = c.kv.Create(ctx, d.Name.Key(), data)
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if errors.Is(err, jetstream.ErrKeyExists) || isWrongSequence(err) {
 		return fmt.Errorf("%w: %s", ErrExists, d.Name)
 	}
 	return err
@@ -117,7 +119,9 @@ func (c *Catalog) Remove(ctx context.Context, name names.Stream, id names.Stream
 	return err
 }
 
+// isWrongSequence tells that another writer was first. Buckets with replicas have a code of their own for it.
 func isWrongSequence(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }

@@ -107,8 +107,9 @@ func (d *DeliveryStream) Replace(to Destination, now time.Time) {
 func Bucket(arn string) string { return arn[strings.LastIndexByte(arn, ':')+1:] }
 
 func encode(d *DeliveryStream) ([]byte, error) {
-	d.Format = Format
-	return json.Marshal(d, json.OmitZeroStructFields(true), json.Deterministic(true))
+	stored := *d // the caller's may be in use elsewhere
+	stored.Format = Format
+	return json.Marshal(&stored, json.OmitZeroStructFields(true), json.Deterministic(true))
 }
 
 func decode(data []byte) (*DeliveryStream, error) {

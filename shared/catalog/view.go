@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
 )
 
@@ -26,14 +27,18 @@ type View struct {
 
 	mu        sync.RWMutex
 	streams   map[names.Stream]*DeliveryStream
-	seen      uint64        // revision up to which the copy is whole
-	freshAsOf time.Time     // the copy is no older than this
-	moved     chan struct{} // closed and replaced whenever seen grows
+	refused   map[names.Stream]error // documents that are there and cannot be read
+	seen      uint64                 // revision up to which the copy is whole
+	freshAsOf time.Time              // the copy is no older than this
+	moved     chan struct{}          // closed and replaced whenever seen grows
 }
 
 // NewView returns a view that is empty until Run has read the catalog.
 func NewView(c *Catalog, log *slog.Logger) *View {
-	return &View{catalog: c, log: log, streams: map[names.Stream]*DeliveryStream{}, moved: make(chan struct{})}
+	return &View{
+		catalog: c, log: log, moved: make(chan struct{}),
+		streams: map[names.Stream]*DeliveryStream{}, refused: map[names.Stream]error{},
+	}
 }
 
 // Get returns the document of a delivery stream, or nil.
@@ -48,6 +53,14 @@ func (v *View) All() map[names.Stream]*DeliveryStream {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return maps.Clone(v.streams)
+}
+
+// Unreadable returns why a document that is in the catalog cannot be read: a newer version of Hydrant wrote it. Get then
+// returns nil, as for a delivery stream that is deleted, which it is not.
+func (v *View) Unreadable(name names.Stream) error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.refused[name]
 }
 
 // FreshAsOf returns a time, with a monotonic reading, that the view is no older than; zero before it was first read.
@@ -80,11 +93,11 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watcher, err := v.catalog.kv.WatchAll(ctx)
+	watch, err := kvwatch.Start(ctx, v.catalog.conn, v.catalog.kv, jetstream.AllKeys)
 	if err != nil {
-		return fmt.Errorf("watch the catalog: %w", err)
+		return err
 	}
-	defer func() { _ = watcher.Stop() }()
+	defer watch.Stop()
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -94,7 +107,7 @@ func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case entry, open := <-watcher.Updates():
+		case entry, open := <-watch.Updates():
 			if !open {
 				return errors.New("watch closed")
 			}
@@ -108,8 +121,8 @@ func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) {
 	name := names.StreamFromKey(entry.Key())
 	var d *DeliveryStream
+	var err error
 	if entry.Operation() == jetstream.KeyValuePut {
-		var err error
 		if d, err = decode(entry.Value()); err != nil {
 			v.log.Error("delivery stream left out", "stream", name, "error", err)
 		}
@@ -119,10 +132,13 @@ func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) 
 		v.mu.Unlock()
 		return
 	}
-	if d == nil {
-		delete(v.streams, name)
-	} else {
+	delete(v.streams, name)
+	delete(v.refused, name)
+	if d != nil {
 		v.streams[name] = d
+	}
+	if err != nil {
+		v.refused[name] = err
 	}
 	v.advance(entry.Revision())
 	v.mu.Unlock()
@@ -138,11 +154,12 @@ func (v *View) advance(revision uint64) {
 	v.moved = make(chan struct{})
 }
 
-// freshen confirms, again and again, that the watch has seen everything there is. It returns when the watch does not
-// catch up.
+// freshen confirms, again and again, that the watch has seen everything there is. It returns when the watch does not get
+// on any more.
 func (v *View) freshen(ctx context.Context) error {
 	for {
-		if err := v.Freshen(ctx); errors.Is(err, errBehind) {
+		before := v.revision()
+		if err := v.Freshen(ctx); errors.Is(err, errBehind) && v.revision() == before {
 			return err
 		}
 		if !pause(ctx, freshenEvery) {
@@ -151,14 +168,21 @@ func (v *View) freshen(ctx context.Context) error {
 	}
 }
 
+func (v *View) revision() uint64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.seen
+}
+
 var errBehind = errors.New("the watch fell behind")
 
-// Freshen returns when the view is known to hold everything that was in the catalog when Freshen was called.
+// Freshen returns when the view is known to hold everything that was in the catalog when Freshen was called. It returns an
+// error when that cannot be known within a few seconds, or ctx ends; the view is then no worse than before.
 func (v *View) Freshen(ctx context.Context) error {
 	asked := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	waiting, cancel := context.WithTimeoutCause(ctx, catchUpTime, errBehind)
 	defer cancel()
-	info, err := v.catalog.stream.Info(ctx)
+	info, err := v.catalog.stream.Info(waiting)
 	if err != nil {
 		return fmt.Errorf("read the catalog's state: %w", err)
 	}
@@ -175,8 +199,8 @@ func (v *View) Freshen(ctx context.Context) error {
 		v.mu.Unlock()
 		select {
 		case <-moved:
-		case <-ctx.Done():
-			return errBehind
+		case <-waiting.Done():
+			return context.Cause(waiting)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 	defer workers.Wait()
 	consumer := l.open(ctx, batches)
 	for ctx.Err() == nil && l.await(ctx) {
-		m, err := next(ctx, consumer)
+		m, err := l.next(ctx, consumer)
 		if err != nil {
 			l.release()
 			if lost(err) && pause(ctx, 100*time.Millisecond) {
@@ -73,8 +73,12 @@ func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 	}
 }
 
-// next waits for a batch, but not for ever: a pull that JetStream forgot is made again.
-func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
+// next waits for a batch, but not for ever: a pull that JetStream forgot is made again. Nothing is asked for while NATS is
+// away, since the client would leave a subscription behind each time.
+func (l *lane) next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
+	if !l.runner.js.Conn().IsConnected() {
+		return nil, nats.ErrDisconnected
+	}
 	ctx, cancel := context.WithTimeout(ctx, pullTime)
 	defer cancel()
 	return consumer.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullTime/6))
@@ -137,12 +141,15 @@ func (l *lane) succeeded() {
 	l.failures, l.rest = 0, time.Time{}
 }
 
-// failed makes the lane rest, and returns how long the batch that failed for the attempt-th time should wait.
+// failed makes the lane rest, and returns how long the batch that failed for the attempt-th time should wait. Batches that
+// fail beside each other count as one failure.
 func (l *lane) failed(class Class, attempt int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failures++
-	l.rest = time.Now().Add(l.runner.delay(l.failures))
+	if now := time.Now(); now.After(l.rest) {
+		l.failures++
+		l.rest = now.Add(l.runner.delay(l.failures))
+	}
 	if class == Permanent {
 		return jitter(l.runner.cfg.MaxDelay)
 	}

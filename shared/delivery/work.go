@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ type work struct {
 	attempt int
 	told    atomic.Int64 // when JetStream was last told of the work, in nanoseconds of the process's monotonic clock
 	began   time.Time
+	quiet   func() // ends the telling
 }
 
 func newWork(l *lane, m jetstream.Msg) *work {
@@ -44,16 +46,14 @@ func newWork(l *lane, m jetstream.Msg) *work {
 // the batch back.
 func (w *work) do(ctx context.Context) {
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		pause(working, w.cfg.Grace)
-		cancel()
-	})
-	defer stop()
-
+	telling, quiet := context.WithCancel(working)
 	told := make(chan struct{})
-	go func() { defer close(told); w.keepTelling(working) }()
-	defer func() { cancel(); <-told }()
+	w.quiet = func() { quiet(); <-told }
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { w.endAfterGrace(ctx, working, cancel) })
+	background.Go(func() { defer close(told); w.keepTelling(telling) })
 
 	select {
 	case w.slots <- struct{}{}:
@@ -62,7 +62,21 @@ func (w *work) do(ctx context.Context) {
 		w.handBack(0)
 		return
 	}
+	if err := w.held(); err != nil {
+		w.log.Warn("batch left alone", "error", err)
+		return
+	}
 	w.deliver(working)
+}
+
+// endAfterGrace ends the work when the grace after the end of the service, or of the lane, is over.
+func (w *work) endAfterGrace(stopping, working context.Context, end context.CancelFunc) {
+	select {
+	case <-stopping.Done():
+		pause(working, w.cfg.Grace)
+		end()
+	case <-working.Done():
+	}
 }
 
 func (w *work) deliver(ctx context.Context) {
@@ -75,7 +89,7 @@ func (w *work) deliver(ctx context.Context) {
 	stream, err := w.owner(ctx, d)
 	if err != nil {
 		w.log.Warn("batch handed back: the catalog cannot be read", "error", err)
-		w.handBack(w.delay(w.attempt))
+		w.putOff(ctx)
 		return
 	}
 	if stream == nil {
@@ -96,12 +110,17 @@ func (w *work) deliver(ctx context.Context) {
 }
 
 // owner returns the delivery stream that the batch is of, or nil if that is deleted. The view may lag behind the buffer's,
-// so what it does not know is looked up before it is believed to be gone.
+// so what it does not know is looked up before it is believed to be gone. It may also lag behind that of a replica which
+// tried the batch before: a destination can find what an earlier attempt did only under a configuration it knows of.
 func (w *work) owner(ctx context.Context, d batch.Descriptor) (*catalog.DeliveryStream, error) {
-	if stream := w.view.Get(d.Stream); stream != nil && stream.ID == d.StreamID && stream.Version >= d.Version {
+	stream := w.view.Get(d.Stream)
+	if w.attempt == 1 && stream != nil && stream.ID == d.StreamID && stream.Version >= d.Version {
 		return stream, nil
 	}
 	if err := w.view.Freshen(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.view.Unreadable(d.Stream); err != nil {
 		return nil, err
 	}
 	if stream := w.view.Get(d.Stream); stream != nil && stream.ID == d.StreamID {
@@ -129,7 +148,7 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, result Result) {
 	faultpoint.Hit("sink.delivered")
 	if err := w.writeDown(ctx, entry); err != nil {
 		w.log.Warn("batch handed back: its outcome could not be written down", "error", err)
-		w.handBack(w.delay(w.attempt))
+		w.putOff(ctx)
 		return
 	}
 	faultpoint.Hit("sink.before-ack")
@@ -177,13 +196,32 @@ func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.Del
 		w.handBack(0)
 		return
 	}
-	delay := w.lane.failed(e.Class, w.attempt)
+	delay := time.Duration(0)
+	if !w.outdated(stream) {
+		delay = w.lane.failed(e.Class, w.attempt)
+	}
 	w.metrics.failed(d, e.Code)
 	w.log.Warn("delivery failed, will be tried again", "code", e.Code, "error", e.Err, "delay", delay)
 	w.logError(ctx, LogEntry{
 		Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: detail(e.Err),
 	}, stream)
 	w.handBack(delay)
+}
+
+// outdated tells that the configuration which the attempt was made with is not the newest any more. Its failure then says
+// nothing of the next attempt, and must not undo the wake-up that came with the change.
+func (w *work) outdated(stream *catalog.DeliveryStream) bool {
+	newest := w.view.Get(stream.Name)
+	return newest != nil && newest.ID == stream.ID && newest.Version > stream.Version
+}
+
+// putOff hands the batch back for a reason that is not its destination's, but holds up all of the lane.
+func (w *work) putOff(ctx context.Context) {
+	if ctx.Err() != nil {
+		w.handBack(0)
+		return
+	}
+	w.handBack(w.lane.failed(Retryable, w.attempt))
 }
 
 func detail(err error) string {
@@ -223,12 +261,16 @@ func (w *work) logError(ctx context.Context, entry LogEntry, stream *catalog.Del
 	}
 }
 
-// handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same.
+// handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same. A
+// batch that may be another worker's is left to that.
 func (w *work) handBack(delay time.Duration) {
-	var err error
-	if delay > 0 {
+	w.quiet() // a word of work in progress that arrives after it would undo the delay
+	err := w.held()
+	switch {
+	case err != nil:
+	case delay > 0:
 		err = w.message.NakWithDelay(delay)
-	} else {
+	default:
 		err = w.message.Nak()
 	}
 	if err != nil {
@@ -236,16 +278,37 @@ func (w *work) handBack(delay time.Duration) {
 	}
 }
 
-// keepTelling tells JetStream that the work goes on until ctx ends.
+// keepTelling tells JetStream that the work goes on until ctx ends, or until it is too late to tell.
 func (w *work) keepTelling(ctx context.Context) {
 	for {
-		if err := w.message.InProgress(); err == nil {
-			w.told.Store(int64(time.Since(w.began)))
+		// After a stall the batch may be another's: telling of the work now would not bring it back, and would make
+		// Held say otherwise.
+		if w.held() != nil {
+			return
 		}
-		if !pause(ctx, w.cfg.AckWait/4) {
+		wait := w.cfg.AckWait / 4
+		sent := time.Since(w.began)
+		if err := w.tell(ctx); err == nil {
+			w.told.Store(int64(sent))
+		} else {
+			wait /= 4
+		}
+		if !pause(ctx, wait) {
 			return
 		}
 	}
+}
+
+// inProgress is JetStream's word for work that goes on.
+const inProgress = "+WPI"
+
+// tell waits for JetStream's answer: a connection that is dead without knowing it takes every message. An answer that
+// comes so late that the ack wait may have been over before counts as none.
+func (w *work) tell(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.AckWait/4)
+	defer cancel()
+	_, err := w.js.Conn().RequestWithContext(ctx, w.message.Reply(), []byte(inProgress))
+	return err
 }
 
 // held returns ErrNotHeld when so much of the ack wait has passed since JetStream was last told that another worker may

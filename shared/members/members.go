@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
 )
 
@@ -29,6 +30,7 @@ type Group struct {
 	service string
 	self    string
 	log     *slog.Logger
+	told    []string // the live replicas when changed was last called; Run's own
 
 	mu   sync.RWMutex
 	seen map[string]time.Time // when a replica was last heard of, by the local clock
@@ -80,6 +82,7 @@ func (g *Group) live() []string {
 // Run keeps this replica a member until ctx ends, then takes it out, and calls changed whenever the live replicas are
 // others than before.
 func (g *Group) Run(ctx context.Context, changed func()) {
+	defer g.leave(ctx)
 	for ctx.Err() == nil {
 		if err := g.follow(ctx, changed); err != nil && ctx.Err() == nil {
 			g.log.Warn("membership interrupted", "error", err)
@@ -96,19 +99,17 @@ func (g *Group) follow(ctx context.Context, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("open the members: %w", err)
 	}
-	watcher, err := kv.Watch(ctx, g.service+".*")
+	watch, err := kvwatch.Start(ctx, g.js.Conn(), kv, g.service+".*")
 	if err != nil {
-		return fmt.Errorf("watch the members: %w", err)
+		return err
 	}
-	defer func() { _ = watcher.Stop() }()
-	defer g.leave(ctx, kv)
-
+	defer watch.Stop()
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	if err := g.beat(ctx, kv); err != nil {
 		return err
 	}
-	before := g.live()
+	known := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,14 +118,18 @@ func (g *Group) follow(ctx context.Context, changed func()) error {
 			if err := g.beat(ctx, kv); err != nil {
 				return err
 			}
-		case entry, open := <-watcher.Updates():
+		case entry, open := <-watch.Updates():
 			if !open {
 				return errors.New("watch closed")
 			}
-			g.hear(entry)
+			if entry == nil { // the end of what was there at the start
+				known = true
+			} else {
+				g.hear(entry, known)
+			}
 		}
-		if now := g.live(); !sameSet(before, now) {
-			before = now
+		if now := g.live(); !sameSet(g.told, now) {
+			g.told = now
 			changed()
 		}
 	}
@@ -138,26 +143,34 @@ func (g *Group) beat(ctx context.Context, kv jetstream.KeyValue) error {
 }
 
 // leave tells the others at once instead of letting them wait for the time to live. It is a courtesy: it may fail.
-func (g *Group) leave(ctx context.Context, kv jetstream.KeyValue) {
+func (g *Group) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = kv.Delete(ctx, g.service+"."+g.self)
+	kv, err := g.js.KeyValue(ctx, names.MembersBucket)
+	if err == nil {
+		err = kv.Delete(ctx, g.service+"."+g.self)
+	}
+	if err != nil {
+		g.log.Debug("the others were not told of the end", "error", err)
+	}
 }
 
-func (g *Group) hear(entry jetstream.KeyValueEntry) {
-	if entry == nil {
-		return
-	}
+// hear takes in a sign of life, or of the end, of a replica. A beat found at the start may be as old as the bucket's time
+// to live; its age is taken off so that a dead replica is not given that time again. Later ones are new, whatever the
+// clocks of this machine and of the server say.
+func (g *Group) hear(entry jetstream.KeyValueEntry, known bool) {
 	id := strings.TrimPrefix(entry.Key(), g.service+".")
+	age := time.Duration(0)
+	if !known {
+		age = min(max(time.Since(entry.Created()), 0), broker.MemberTTL)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if entry.Operation() != jetstream.KeyValuePut {
 		delete(g.seen, id)
 		return
 	}
-	// A beat found at the start may be as old as the bucket's time to live; its age is taken off so that a dead replica
-	// is not given that time again.
-	g.seen[id] = time.Now().Add(-min(max(time.Since(entry.Created()), 0), broker.MemberTTL))
+	g.seen[id] = time.Now().Add(-age)
 }
 
 func sameSet(a, b []string) bool {

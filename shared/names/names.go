@@ -105,7 +105,7 @@ func ParseLog(name string) (l Log, ok bool) {
 		return Log{}, false
 	}
 	n, err := strconv.ParseUint(rest[shard+1:id], 10, 31)
-	if err != nil {
+	if err != nil || rest[shard+1:id] != strconv.FormatUint(n, 10) {
 		return Log{}, false
 	}
 	return Log{Stream(strings.ReplaceAll(rest[:shard], "~", ".")), Shard(n), StreamID(rest[id+1:])}, true

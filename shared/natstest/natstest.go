@@ -20,6 +20,7 @@ import (
 
 const (
 	startTime = 20 * time.Second
+	waitTime  = 60 * time.Second
 	attempts  = 5
 )
 
@@ -112,10 +113,14 @@ func (s *Server) Stop() {
 	s.running = nil
 }
 
-// Restart stops the server if it runs, and starts it at the same addresses with the same store.
-func (s *Server) Restart() {
+// Restart stops the server if it runs, and starts it at the same addresses with the same store, after each change was
+// applied to its options.
+func (s *Server) Restart(changes ...func(*server.Options)) {
 	s.t.Helper()
 	s.Stop()
+	for _, change := range changes {
+		change(&s.options)
+	}
 	if err := s.start(); err != nil {
 		s.t.Fatalf("natstest: restart: %v", err)
 	}
@@ -147,4 +152,18 @@ func (s *Server) JetStream() jetstream.JetStream {
 		s.t.Fatalf("natstest: %v", err)
 	}
 	return js
+}
+
+// WaitFor returns when ok does, which is asked again and again, and ends the test when that takes too long.
+func WaitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.Now().Add(waitTime)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s still not: %s", waitTime, what)
+		}
+		<-ticker.C
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -36,13 +37,35 @@ func TestRestartKeepsAddressAndStore(t *testing.T) {
 		t.Errorf("%d messages after the restart, want 1", n)
 	}
 	// The connection made before the restart comes back by itself.
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if _, err = js.Publish(t.Context(), "kept", nil); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not reconnected: %v", err)
-		}
+	natstest.WaitFor(t, "reconnected", func() bool {
+		_, err := js.Publish(t.Context(), "kept", nil)
+		return err == nil
+	})
+}
+
+func TestProxy(t *testing.T) {
+	s := natstest.Start(t)
+	p := s.Proxy()
+	conn, err := nats.Connect(p.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	p.Stall()
+	p.Stall()
+	if err := conn.FlushTimeout(50 * time.Millisecond); err == nil {
+		t.Error("an answer came through a stalled proxy")
+	}
+	if !conn.IsConnected() {
+		t.Error("the connection was told")
+	}
+	p.Resume()
+	p.Resume()
+	if err := conn.FlushTimeout(10 * time.Second); err != nil {
+		t.Error(err)
 	}
 }
 

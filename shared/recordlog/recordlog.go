@@ -2,8 +2,8 @@
 //
 // A read yields the messages that are there, in order, and counts them. It does not fail because some are gone: it is for
 // the reader to compare Counts with the descriptor before it completes anything, since a range whose beginning has expired
-// starts silently at the first message left. A read that ends early because the server stalled, or because a replica
-// that answered had not caught up, is found by the same comparison.
+// starts silently at the first message left. A read that ends early because a replica that answered had not caught up is
+// found by the same comparison. A log that does not answer is an error.
 package recordlog
 
 import (
@@ -65,51 +65,64 @@ func (l *Log) Gone(ctx context.Context, d batch.Descriptor) (bool, error) {
 	return stream.CachedInfo().State.FirstSeq > d.Last, nil
 }
 
-// Read calls yield with the payload of each message of the batch. The payload is valid until yield returns. An error of
-// yield ends the read and is returned as it is.
+// Read calls yield with the payload of each message of the batch. The payload is valid until yield returns, which may take
+// as long as it likes. An error of yield ends the read and is returned as it is. That the log has no more is no error;
+// that it does not answer, or that it is not there, is.
 func (l *Log) Read(ctx context.Context, d batch.Descriptor, yield func(payload []byte) error) (Counts, error) {
 	var counts Counts
 	stream := d.Log().JetStream()
 	for next := d.First; next <= d.Last; {
-		last, err := l.pull(ctx, stream, next, d, &counts, yield)
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
+		messages, err := l.pull(ctx, stream, next, int(min(d.Last-next+1, pullMessages)))
+		if err != nil {
+			return counts, fmt.Errorf("read %s from %d: %w", stream, next, err)
+		}
+		if len(messages) == 0 {
 			return counts, nil
 		}
-		if err != nil {
-			return counts, err
+		for _, m := range messages {
+			next = m.Sequence + 1
+			if m.Sequence > d.Last {
+				break
+			}
+			counts.add(m.Sequence, m.Header, len(m.Data))
+			if err := yield(m.Data); err != nil {
+				return counts, err
+			}
 		}
-		next = last + 1
 	}
 	return counts, nil
 }
 
-// pull reads a bounded piece beginning at sequence next, and returns the last sequence it saw.
-func (l *Log) pull(ctx context.Context, stream string, next uint64, d batch.Descriptor, counts *Counts, yield func([]byte) error) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, pullTime)
+var errStalled = errors.New("the log did not answer in time")
+
+// pull reads a bounded piece that begins at sequence next; it is empty where the log has nothing from there on. All of it
+// is read before any is used, so that its time limit is that of the log alone. Should the log stall in the middle, what
+// came is a piece as well.
+func (l *Log) pull(ctx context.Context, stream string, next uint64, most int) ([]*jetstream.RawStreamMsg, error) {
+	if !l.js.Conn().IsConnected() {
+		return nil, nats.ErrDisconnected // GetBatch would leave a subscription behind
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pullTime, errStalled)
 	defer cancel()
-	want := int(min(d.Last-next+1, pullMessages))
-	messages, err := jetstreamext.GetBatch(ctx, l.js, stream, want, jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(pullBytes))
+	answers, err := jetstreamext.GetBatch(ctx, l.js, stream, most, jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(pullBytes))
 	if err != nil {
-		return 0, fmt.Errorf("read %s from %d: %w", stream, next, err)
+		return nil, err
 	}
-	seen := uint64(0)
-	for m, err := range messages {
+	var messages []*jetstream.RawStreamMsg
+	for m, err := range answers {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return messages, nil
+		}
 		if err != nil {
-			return 0, fmt.Errorf("read %s from %d: %w", stream, next, err)
+			return nil, err
 		}
-		seen = m.Sequence
-		if seen > d.Last {
-			return seen, nil
-		}
-		counts.add(m.Sequence, m.Header, len(m.Data))
-		if err := yield(m.Data); err != nil {
-			return 0, err
-		}
+		messages = append(messages, m)
 	}
-	if seen == 0 {
-		return 0, jetstreamext.ErrNoMessages
+	// The end of ctx looks like the end of the answers.
+	if len(messages) == 0 && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	return seen, nil
+	return messages, nil
 }
 
 func (c *Counts) add(sequence uint64, h nats.Header, size int) {

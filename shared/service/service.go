@@ -96,7 +96,8 @@ func runWithAdmin(ctx context.Context, s Service, addr string, registry *prometh
 }
 
 // RunAll runs each part in a goroutine of its own until ctx ends or one part returns an error, then ends the others and
-// waits for them. A part that is cancelled is not a failure.
+// waits for them. That a part is cancelled with the others is not a failure. A part that ends without an error leaves the
+// others running.
 func RunAll(ctx context.Context, parts ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -107,7 +108,7 @@ func RunAll(ctx context.Context, parts ...func(context.Context) error) error {
 	var failures []error
 	for range parts {
 		err := <-results
-		if err != nil && !errors.Is(err, context.Canceled) {
+		if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 			failures = append(failures, err)
 			cancel()
 		}

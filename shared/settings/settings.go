@@ -20,7 +20,7 @@ func Parser(program, description string, cfg any, stdout, stderr io.Writer, exit
 	return kong.New(cfg,
 		kong.Name(program),
 		kong.Description(description),
-		kong.DefaultEnvars("HYDRANT"),
+		kong.PostBuild(nameVariables),
 		kong.Resolvers(kong.ResolverFunc(secretFile)),
 		kong.Writers(stdout, stderr),
 		kong.Exit(exit),
@@ -29,14 +29,36 @@ func Parser(program, description string, cfg any, stdout, stderr io.Writer, exit
 	)
 }
 
+// nameVariables gives every flag, of sub-commands too, its environment variable. It stands in for kong.DefaultEnvars,
+// which makes --s3-endpoint HYDRANT_S_3_ENDPOINT, and lets a HYDRANT_VERSION that somebody set for an image's tag print the
+// version and stop the program.
+func nameVariables(k *kong.Kong) error {
+	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+		flag, ok := node.(*kong.Flag)
+		if ok && flag.Name != "help" && flag.Name != "version" && len(flag.Envs) == 0 {
+			flag.Envs = []string{Variable(flag.Name)}
+			flag.Tag.Envs = flag.Envs
+		}
+		return next(nil)
+	})
+}
+
 // Explain makes a parser's error name both forms of the setting.
 func Explain(err error) error {
-	text := err.Error()
-	flag, rest, found := strings.Cut(strings.TrimPrefix(text, "--"), ": ")
-	if !found || !strings.HasPrefix(text, "--") || strings.ContainsAny(flag, " (") {
+	text, found := strings.CutPrefix(err.Error(), "--")
+	end := strings.IndexAny(text, "= :(")
+	if !found || end < 1 || strings.HasPrefix(text[end:], " (") {
+		return err // not about a setting, or explained already
+	}
+	flag, rest := text[:end], text[end:]
+	switch before, after, colon := strings.Cut(rest, ": "); {
+	case strings.HasPrefix(rest, " must be "):
+		rest = strings.TrimPrefix(rest, " ")
+	case colon && !strings.Contains(before, " "):
+		rest = after
+	default:
 		return err
 	}
-	flag, _, _ = strings.Cut(flag, "=")
 	return fmt.Errorf("--%s (%s): %s", flag, Variable(flag), rest)
 }
 

@@ -1,0 +1,182 @@
+package faults
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"hydrant/e2e/internal/faultproxy"
+	"hydrant/e2e/internal/schedule"
+)
+
+// point is the action of arming a named fault point of a process: "kill at ingest.published".
+const point = "kill at "
+
+// points are the named places at which a process is killed.
+func points() []schedule.Action {
+	var actions []schedule.Action
+	for kind, at := range map[string][]string{
+		"ingest": {"ingest.before-publish", "ingest.published"},
+		"buffer": {"buffer.before-publish", "buffer.published"},
+		"s3sink": {"s3sink.before-complete", "s3sink.uploaded", "sink.delivered", "sink.before-ack"},
+	} {
+		for _, name := range at {
+			actions = append(actions, schedule.Action{
+				Name: point + name, Reach: schedule.One, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second,
+			})
+		}
+	}
+	return actions
+}
+
+// The rates at which S3 fails when nothing else is going on, and in a storm.
+func ordinary() faultproxy.S3Settings {
+	return faultproxy.S3Settings{InternalError: 0.02, SlowDown: 0.02, ResetBefore: 0.01, ResetAfter: 0.02, HeldAnswer: 0.005, BlackHole: 0.005, MaxHold: 10 * time.Second}
+}
+
+func storm() faultproxy.S3Settings {
+	return faultproxy.S3Settings{InternalError: 0.2, SlowDown: 0.2, ResetBefore: 0.1, ResetAfter: 0.15, HeldAnswer: 0.05, BlackHole: 0.05, MaxHold: 10 * time.Second}
+}
+
+// play carries a schedule out. When it returns, every process runs and S3 fails at its ordinary rates.
+func (r *rig) play(t *testing.T, s schedule.Schedule, rng *rand.Rand) {
+	var events sync.WaitGroup
+	defer events.Wait()
+	start := time.Now()
+	for _, event := range s.Events {
+		wait(t.Context(), time.Until(start.Add(event.At)))
+		t.Log(event)
+		pick := rng.Uint64()
+		events.Go(func() { r.carryOut(t, event, pick) })
+	}
+}
+
+func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
+	over := func() { wait(t.Context(), event.Length) }
+	switch name, isPoint := strings.CutPrefix(event.Action, point); {
+	case isPoint:
+		r.killAt(t, event, name)
+	case event.Action == schedule.S3Storm:
+		r.setS3(t, storm())
+		over()
+		r.setS3(t, ordinary())
+	case event.Action == schedule.Reconfigure:
+		r.reconfigure(t, pick)
+	case event.Action == schedule.KillInComplete:
+		r.killInS3(t, event, faultproxy.CompleteMultipart, faultproxy.BeforeForward)
+	case event.Action == schedule.KillAfterUpload:
+		r.killInS3(t, event, "", faultproxy.BeforeAnswer)
+	case event.Action == schedule.Pause, event.Action == schedule.PauseReplicas:
+		r.each(t, event, func(p *part) error { return p.Pause() })
+		over()
+		r.each(t, event, func(p *part) error { return p.Resume() })
+	default:
+		r.each(t, event, func(p *part) error { p.Kill(); return nil })
+		over()
+		r.each(t, event, func(p *part) error { return p.Restart() })
+	}
+}
+
+func (r *rig) each(t *testing.T, event schedule.Event, do func(*part) error) {
+	for _, target := range event.Targets {
+		if err := do(r.parts[target.Name]); err != nil {
+			t.Errorf("%s: %v", event, err)
+		}
+	}
+}
+
+// killAt arms a fault point, waits for it to go off, and starts the process again. One that nothing came past is disarmed.
+func (r *rig) killAt(t *testing.T, event schedule.Event, name string) {
+	p := r.parts[event.Targets[0].Name]
+	if err := os.WriteFile(p.armed+".new", []byte(name+" kill"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(p.armed+".new", p.armed); err != nil {
+		t.Error(err)
+	}
+	r.restartWhenKilled(t, event, p)
+	_ = os.Remove(p.armed)
+}
+
+// killInS3 kills a sink while a request of it is with S3.
+func (r *rig) killInS3(t *testing.T, event schedule.Event, kind faultproxy.Kind, phase faultproxy.Phase) {
+	p := r.parts[event.Targets[0].Name]
+	proxy := r.s3[p.Name()]
+	var once sync.Once
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+		upload := what == faultproxy.PutObject || what == faultproxy.CompleteMultipart
+		if at == phase && (what == kind || kind == "" && upload) {
+			once.Do(p.Kill)
+		}
+	})
+	r.restartWhenKilled(t, event, p)
+	proxy.OnRequest(nil)
+}
+
+func (r *rig) restartWhenKilled(t *testing.T, event schedule.Event, p *part) {
+	timer := time.NewTimer(event.Length)
+	defer timer.Stop()
+	select {
+	case <-p.Exited():
+		t.Logf("%s: went off", event.Action)
+		r.went(event.Action)
+		if err := p.Restart(); err != nil {
+			t.Errorf("%s: %v", event, err)
+		}
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
+}
+
+func (r *rig) setS3(t *testing.T, settings faultproxy.S3Settings) {
+	for _, proxy := range r.s3 {
+		if err := proxy.Set(settings); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// reconfigure changes something about the delivery stream "changing". A lost answer shows as a version that is not the
+// expected one, so what counts is that the version goes on.
+func (r *rig) reconfigure(t *testing.T, pick uint64) {
+	name := "changing"
+	described, err := r.client.DescribeDeliveryStream(t.Context(), &firehose.DescribeDeliveryStreamInput{DeliveryStreamName: &name})
+	if err != nil {
+		t.Log("reconfigure:", err)
+		return
+	}
+	version := described.DeliveryStreamDescription.VersionId
+	prefixes := []string{"a/", "b/", "c"}
+	formats := []types.CompressionFormat{types.CompressionFormatGzip, types.CompressionFormatUncompressed}
+	_, err = r.client.UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
+		DeliveryStreamName: &name, CurrentDeliveryStreamVersionId: version, DestinationId: aws.String("destinationId-000000000001"),
+		ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{
+			Prefix:            &prefixes[pick%3],
+			CompressionFormat: formats[pick/3%2],
+			BufferingHints:    &types.BufferingHints{SizeInMBs: aws.Int32(int32(1 + pick/7%4)), IntervalInSeconds: aws.Int32(int32(pick / 31 % 3))},
+		},
+	})
+	if err != nil {
+		t.Log("reconfigure:", err)
+		return
+	}
+	r.went(schedule.Reconfigure)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

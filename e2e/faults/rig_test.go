@@ -1,0 +1,221 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/e2e/internal/checker"
+	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/faultproxy"
+	"hydrant/e2e/internal/proc"
+	"hydrant/e2e/internal/producer"
+	"hydrant/e2e/internal/schedule"
+)
+
+const (
+	replicas = 2 // of each service
+	bucket   = "faults"
+	ackWait  = 5 * time.Second
+)
+
+// rig is an installation of processes with proxies between them that break things.
+type rig struct {
+	t      *testing.T
+	dir    string
+	direct *s3.Client // past the proxies
+	js     jetstream.JetStream
+
+	parts   map[string]*part
+	targets []schedule.Target
+	api     *faultproxy.API
+	s3      map[string]*faultproxy.S3 // one before each sink, by the sink's name
+
+	ledger *checker.Ledger
+	client *firehose.Client
+
+	mu  sync.Mutex
+	off map[string]int // how often each action that waits for its moment had it
+}
+
+// part is one process of the rig.
+type part struct {
+	*proc.Process
+	ready string // address of its readiness, if it has one
+	armed string // file that arms its fault points
+}
+
+func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
+	r := &rig{t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, ledger: checker.NewLedger(), off: map[string]int{}}
+	client, monitor, s3addr := r.addr(), r.addr(), r.addr()
+	config := filepath.Join(r.dir, "nats.conf")
+	r.must(os.WriteFile(config, deploy.NATSConfig(client, monitor, filepath.Join(r.dir, "nats"), 8<<30), 0o600))
+	r.start("nats", "nats", programs.Path("nats-server"), monitor+"/healthz", nil, "-c", config)
+	s3dir := filepath.Join(r.dir, "s3")
+	r.must(os.MkdirAll(s3dir, 0o750))
+	r.start("s3", "s3", programs.Path("hydrant"), "", deploy.S3Env(s3addr, s3dir), "s3-server", "--alone")
+
+	env := []string{"HYDRANT_NATS_URL=nats://" + client, "HYDRANT_NATS_MONITOR_URL=http://" + monitor}
+	var backends []string
+	for n := range replicas {
+		api, admin := r.addr(), r.addr()
+		backends = append(backends, api)
+		r.start("ingest", fmt.Sprintf("ingest-%d", n+1), programs.Path("hydrant-ingest"), admin+"/readyz", env, "--listen", api, "--admin-addr", admin)
+	}
+	for n := range replicas {
+		admin := r.addr()
+		r.start("buffer", fmt.Sprintf("buffer-%d", n+1), programs.Path("hydrant-buffer"), admin+"/readyz", env, "--admin-addr", admin)
+	}
+	for n := range replicas {
+		r.startSink(fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), s3addr, env)
+	}
+	var err error
+	r.api, err = faultproxy.NewAPI(seed, backends...)
+	r.must(err)
+	t.Cleanup(r.api.Close)
+	r.client = producer.NewClient(r.api.URL(), &http.Client{Timeout: 15 * time.Second})
+	r.direct = s3Client("http://" + s3addr)
+	conn, err := nats.Connect("nats://"+client, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+	r.must(err)
+	t.Cleanup(conn.Close)
+	r.js, err = jetstream.New(conn)
+	r.must(err)
+	r.awaitReady()
+	_, err = r.direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
+	r.must(err)
+	return r
+}
+
+// startSink starts a sink behind an S3 proxy of its own, so that a hook of the proxy knows whom to kill. Its parts are
+// small and its times short, so that two minutes hold many of each.
+func (r *rig) startSink(name string, programs deploy.Programs, seed uint64, s3addr string, env []string) {
+	proxy, err := faultproxy.NewS3(seed, s3addr)
+	r.must(err)
+	r.t.Cleanup(proxy.Close)
+	r.s3[name] = proxy
+	admin := r.addr()
+	env = append(env[:len(env):len(env)],
+		"HYDRANT_S3_ENDPOINT="+proxy.URL(), "HYDRANT_S3_PATH_STYLE=true", "HYDRANT_S3_TIMEOUT=4s",
+		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
+		"HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
+	)
+	r.start("s3sink", name, programs.Path("hydrant-s3sink"), admin+"/readyz", env, "--admin-addr", admin)
+}
+
+func s3Client(endpoint string) *s3.Client {
+	return s3.New(s3.Options{
+		Region: "us-east-1", BaseEndpoint: &endpoint, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider("local", "localsecret", ""),
+	})
+}
+
+func (r *rig) start(kind, name, path, ready string, env []string, args ...string) {
+	armed := filepath.Join(r.dir, name+".armed")
+	p := proc.StartTest(r.t, proc.Spec{
+		Name: name, Path: path, Args: args, Env: append(env[:len(env):len(env)], "HYDRANT_FAULTPOINT="+armed),
+		LogFile: filepath.Join(r.dir, name+".log"),
+	})
+	if ready != "" {
+		ready = "http://" + ready
+	}
+	r.parts[name] = &part{Process: p, ready: ready, armed: armed}
+	r.targets = append(r.targets, schedule.Target{Kind: kind, Name: name})
+}
+
+func (r *rig) awaitReady() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	for name, p := range r.parts {
+		if p.ready == "" {
+			continue
+		}
+		if err := p.WaitReady(ctx, p.ready); err != nil {
+			r.t.Fatalf("%s is not ready: %v", name, err)
+		}
+	}
+	deploy.Eventually(r.t, "the S3 server answers", func() bool {
+		_, err := r.direct.ListBuckets(ctx, &s3.ListBucketsInput{})
+		return err == nil
+	})
+}
+
+func (r *rig) addr() string {
+	port, err := proc.FreePort()
+	r.must(err)
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// createStream makes a delivery stream; the proxies may be at work already.
+func (r *rig) createStream(name, prefix string, sizeMB, interval int32, format types.CompressionFormat) {
+	r.t.Helper()
+	deploy.Eventually(r.t, "delivery stream "+name+" is made", func() bool {
+		_, err := r.client.CreateDeliveryStream(r.t.Context(), &firehose.CreateDeliveryStreamInput{
+			DeliveryStreamName: &name,
+			ExtendedS3DestinationConfiguration: &types.ExtendedS3DestinationConfiguration{
+				RoleARN: aws.String("arn:aws:iam::000000000000:role/faults"), BucketARN: aws.String("arn:aws:s3:::" + bucket),
+				Prefix: &prefix, CompressionFormat: format,
+				BufferingHints: &types.BufferingHints{SizeInMBs: &sizeMB, IntervalInSeconds: &interval},
+			},
+		})
+		if err != nil {
+			r.t.Log(err)
+		}
+		return err == nil || strings.Contains(err.Error(), "already exists")
+	})
+}
+
+func (r *rig) producer(stream, id string, rng *rand.Rand, rate float64) *producer.Producer {
+	r.t.Helper()
+	p, err := producer.New(producer.Config{Client: r.client, Stream: stream, ID: id, Rand: rng, Ledger: r.ledger, Rate: rate})
+	r.must(err)
+	return p
+}
+
+// went notes that an action had its moment.
+func (r *rig) went(action string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.off[action]++
+}
+
+func (r *rig) wentOff() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.off)
+}
+
+// keepLogs puts the processes' logs where they outlive a test that failed.
+func (r *rig) keepLogs(t *testing.T) {
+	dir, err := os.MkdirTemp("", "hydrant-faults-logs")
+	r.must(err)
+	for name := range r.parts {
+		log, err := os.ReadFile(filepath.Join(r.dir, name+".log"))
+		r.must(err)
+		r.must(os.WriteFile(filepath.Join(dir, name+".log"), log, 0o600))
+	}
+	t.Log("logs are in", dir)
+}

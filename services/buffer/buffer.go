@@ -1,0 +1,165 @@
+// Package buffer cuts the records of delivery streams into batches.
+//
+// Guarantees, of which DESIGN.md tells the reasons and the failure cases:
+//   - The batches of a leg and shard are contiguous: each begins behind the one before, whatever number of replicas are at
+//     work, stall, die or wake. None overlaps another and no message is left out.
+//   - A batch is cut when it has the size of its hint, or when the interval has passed since its oldest message arrived in
+//     JetStream, whichever is first. A restart does not lengthen the interval.
+//   - What expired before it was cut is counted in the next batch, logged and measured.
+//   - Of the log only what every leg has delivered is ever removed before its time.
+//
+// There is no buffer state to lose. The state of a leg is the last descriptor on its subject; what a cutter has filled
+// is still in the log, and is dropped and read again whenever anything is in doubt.
+package buffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+	"hydrant/shared/members"
+	"hydrant/shared/names"
+	"hydrant/shared/service"
+)
+
+// openings is how many cutters may be at their beginning at once.
+const openings = 64
+
+// Config is the settings of the service.
+type Config struct {
+	NATS broker.Config `embed:""`
+
+	ReplayBytes        int64 `name:"replay-bytes" default:"10737418240" help:"Bytes of delivered records that the logs keep for replay, all delivery streams together. 0 keeps none."`
+	StreamSharePercent int   `name:"stream-share-percent" default:"50" help:"Share of the JetStream store that one delivery stream may take, in percent. From half of it on, what the stream has delivered is not kept for replay."`
+}
+
+// Validate finds wrong values.
+func (c Config) Validate() error {
+	if err := c.NATS.Validate(); err != nil {
+		return err
+	}
+	if c.ReplayBytes < 0 {
+		return fmt.Errorf("--replay-bytes (HYDRANT_REPLAY_BYTES): %d is not accepted; use 0 or more", c.ReplayBytes)
+	}
+	if c.StreamSharePercent < 1 || c.StreamSharePercent > 100 {
+		return fmt.Errorf("--stream-share-percent (HYDRANT_STREAM_SHARE_PERCENT): %d is not accepted; use 1 to 100", c.StreamSharePercent)
+	}
+	return nil
+}
+
+// Service is the buffer.
+type Service struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+
+	conn atomic.Pointer[nats.Conn]
+	view atomic.Pointer[catalog.View]
+}
+
+var _ service.Service = (*Service)(nil)
+
+// New returns a service, or says which setting is wrong.
+func New(cfg Config, rt service.Runtime) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(rt.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, log: rt.Log, metrics: m}, nil
+}
+
+// Ready implements service.Service.
+func (s *Service) Ready() error {
+	if conn := s.conn.Load(); conn == nil || !conn.IsConnected() {
+		return errors.New("not connected to NATS")
+	}
+	view := s.view.Load()
+	if view == nil {
+		return errors.New("the catalog has not been read")
+	}
+	return view.Ready()
+}
+
+// Run implements service.Service. While NATS is away it waits, and is not ready. It ends at once: there is nothing to
+// finish or to hand back.
+func (s *Service) Run(ctx context.Context) error {
+	conn, err := broker.Connect(s.cfg.NATS, "hydrant-buffer", s.log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	s.conn.Store(conn)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	if err := broker.Prepare(ctx, js, s.cfg.NATS, s.log); err != nil {
+		return err
+	}
+	var documents *catalog.Catalog
+	var batches jetstream.Stream
+	err = s.persist(ctx, func() (err error) {
+		if documents, err = catalog.Open(ctx, js); err != nil {
+			return err
+		}
+		batches, err = js.Stream(ctx, names.BatchesStream)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, conn, js, documents, batches)
+}
+
+func (s *Service) serve(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, documents *catalog.Catalog, batches jetstream.Stream) error {
+	view := catalog.NewView(documents, s.log)
+	group := members.NewGroup(js, "buffer", s.log)
+	link := newLink(conn)
+	work := &allotment{
+		env: &env{
+			js: js, batches: batches, link: link, opening: make(chan struct{}, openings), metrics: s.metrics, log: s.log,
+		},
+		view: view, group: group, changed: make(chan struct{}, 1), cutters: map[key]*cutter{},
+	}
+	trimmer := newTrimmer(s.cfg, js, batches, view, group, s.metrics, s.log)
+
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { link.run(ctx) })
+	running.Go(func() { view.Run(ctx, func(names.Stream) { work.look() }) })
+	running.Go(func() { group.Run(ctx, work.look) })
+	running.Go(func() { trimmer.run(ctx) })
+	s.view.Store(view)
+	work.run(ctx)
+	return ctx.Err()
+}
+
+// persist repeats what NATS may not be ready for.
+func (s *Service) persist(ctx context.Context, try func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := try()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if attempt%20 == 0 {
+			s.log.Warn("waiting for JetStream", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}

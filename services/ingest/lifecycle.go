@@ -1,0 +1,299 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+	"hydrant/shared/names"
+)
+
+const (
+	resumeAfter  = 5 * time.Second // a creation that goes on for longer is finished by any replica
+	resumeEvery  = time.Second
+	longestRetry = 30 * time.Second
+	stepTime     = 30 * time.Second // for one attempt at finishing or removing
+	atOnce       = 4                // attempts side by side
+	mostOrphans  = 5                // deleted in one attempt
+
+	codeSubjectOverlap = 10065 // JetStream: subjects overlap with an existing stream
+)
+
+// errSuperseded means that the catalog no longer has the delivery stream in the state that was to be changed.
+var errSuperseded = errors.New("the delivery stream was deleted or made anew meanwhile")
+
+// heldError means that a JetStream stream which is not a record log takes the subject of one.
+type heldError struct {
+	subject, holder string
+}
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("NATS subject %s belongs to the JetStream stream %s, which is not Hydrant's: delete that stream or take another name", e.subject, e.holder)
+}
+
+// lifecycle brings delivery streams from CREATING to ACTIVE, and those in DELETING out of the world.
+//
+// Every step can be repeated and done by several replicas at once, and none can harm a delivery stream that was made
+// again under the same name: logs and consumers are named by its id, the purge of its batches ends where BATCHES ended
+// while it was still in the catalog, and its document is changed by compare-and-set.
+type lifecycle struct {
+	js        jetstream.JetStream
+	catalog   *catalog.Catalog
+	view      *catalog.View
+	replicas  int
+	patience  time.Duration // resumeAfter, but for tests
+	log       *slog.Logger
+	refresher *refresher
+	wake      chan struct{} // holds one
+
+	pending map[names.StreamID]*pendingStep // of the goroutine in run
+}
+
+// pendingStep is a delivery stream that is not ACTIVE.
+type pendingStep struct {
+	due   time.Time
+	tries int
+}
+
+// kick has what is pending looked at now.
+func (l *lifecycle) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run looks after the delivery streams that are not ACTIVE until ctx ends. It goes by what the view holds, not by what it
+// was told, so nothing has to be remembered over a restart.
+func (l *lifecycle) run(ctx context.Context) {
+	ticker := time.NewTicker(resumeEvery)
+	defer ticker.Stop()
+	l.pending = map[names.StreamID]*pendingStep{}
+	for {
+		l.pass(ctx, time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-l.wake:
+		}
+	}
+}
+
+// pass takes the steps that are due, and returns when they are taken or have failed.
+func (l *lifecycle) pass(ctx context.Context, now time.Time) {
+	pending := map[names.StreamID]*pendingStep{}
+	slots := make(chan struct{}, atOnce)
+	var steps sync.WaitGroup
+	for _, d := range l.view.All() {
+		if d.Status == types.DeliveryStreamStatusActive {
+			continue
+		}
+		p := l.pending[d.ID]
+		if p == nil {
+			p = &pendingStep{due: l.firstDue(d, now)}
+		}
+		pending[d.ID] = p
+		if now.Before(p.due) {
+			continue
+		}
+		slots <- struct{}{}
+		steps.Go(func() {
+			defer func() { <-slots }()
+			l.step(ctx, d, p)
+		})
+	}
+	steps.Wait()
+	l.pending = pending
+}
+
+// firstDue leaves a creation to its creator for a while, by this replica's own clock; a removal has nobody else.
+func (l *lifecycle) firstDue(d *catalog.DeliveryStream, now time.Time) time.Time {
+	if d.Status == types.DeliveryStreamStatusCreating {
+		return now.Add(l.patience)
+	}
+	return now
+}
+
+func (l *lifecycle) step(ctx context.Context, d *catalog.DeliveryStream, p *pendingStep) {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	act, what := l.remove, "removed"
+	if d.Status == types.DeliveryStreamStatusCreating {
+		act, what = l.finish, "created"
+	}
+	err := act(ctx, d)
+	switch {
+	case err == nil:
+		l.log.Info("delivery stream "+what, "stream", d.Name, "id", d.ID)
+	case errors.Is(err, errSuperseded), ctx.Err() != nil && errors.Is(err, context.Canceled):
+	default:
+		l.log.Warn("delivery stream not "+what+" yet", "stream", d.Name, "id", d.ID, "error", err)
+	}
+	p.due = time.Now().Add(min(resumeEvery<<min(p.tries, 10), longestRetry))
+	p.tries++
+}
+
+// finish makes the logs and the document ACTIVE.
+//
+// A creator that goes on after a minute, when its delivery stream was deleted meanwhile, may make logs again that the
+// removal has deleted: the write to the document tells, and the logs, named by the id, are deleted once more.
+func (l *lifecycle) finish(ctx context.Context, d *catalog.DeliveryStream) error {
+	for shard := range d.Shards {
+		if err := l.createLog(ctx, d, names.Log{Stream: d.Name, Shard: names.Shard(shard), ID: d.ID}); err != nil {
+			return err
+		}
+	}
+	err := l.activate(ctx, d)
+	if errors.Is(err, errSuperseded) {
+		if failed := l.deleteLogs(ctx, d); failed != nil {
+			return failed // not the end of it
+		}
+	}
+	return err
+}
+
+// activate makes the document ACTIVE. After a lost answer, a repeat finds it so.
+func (l *lifecycle) activate(ctx context.Context, d *catalog.DeliveryStream) error {
+	_, err := l.catalog.Update(ctx, d.Name, func(now *catalog.DeliveryStream) error {
+		switch {
+		case now.ID != d.ID || now.Status == types.DeliveryStreamStatusDeleting:
+			return errSuperseded
+		case now.Status == types.DeliveryStreamStatusActive:
+			return errActiveAlready
+		}
+		now.Status = types.DeliveryStreamStatusActive
+		return nil
+	})
+	switch {
+	case errors.Is(err, errActiveAlready):
+		return nil
+	case errors.Is(err, catalog.ErrNotFound):
+		return errSuperseded
+	}
+	return err
+}
+
+var errActiveAlready = errors.New("the delivery stream is ACTIVE already")
+
+// createLog makes one log. It is no error if it is there, from another replica or from a try whose answer was lost.
+func (l *lifecycle) createLog(ctx context.Context, d *catalog.DeliveryStream, log names.Log) error {
+	for range mostOrphans {
+		_, err := l.js.CreateStream(ctx, broker.LogConfig(log, d.Retention(), l.replicas))
+		var refused *jetstream.APIError
+		switch {
+		case err == nil, errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+			return nil
+		case errors.As(err, &refused) && refused.ErrorCode == codeSubjectOverlap:
+			if err := l.evict(ctx, d, log.Subject()); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("make %s: %w", log.JetStream(), err)
+		}
+	}
+	return fmt.Errorf("make %s: its subject is taken again and again", log.JetStream())
+}
+
+// evict deletes the log of an earlier delivery stream that holds the subject of d's. It is an orphan: its creator made it
+// after the removal. Ids are never used again, and a document is always there before its logs, so while the catalog has d
+// a log of another id under d's name can never come to be anybody's, and it may be deleted at any later time as well.
+func (l *lifecycle) evict(ctx context.Context, d *catalog.DeliveryStream, subject string) error {
+	holder, err := l.js.StreamNameBySubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find who holds %s: %w", subject, err)
+	}
+	orphan, isLog := names.ParseLog(holder)
+	switch {
+	case !isLog || orphan.Stream != d.Name:
+		return &heldError{subject, holder}
+	case orphan.ID == d.ID: // another replica was first
+		return nil
+	}
+	if err := l.confirm(ctx, d, anyStatus); err != nil {
+		return err
+	}
+	l.log.Warn("deleting a record log that belongs to no delivery stream", "log", holder)
+	return l.deleteStream(ctx, holder)
+}
+
+const anyStatus types.DeliveryStreamStatus = ""
+
+// confirm returns nil if the catalog had d in that state when confirm was called, and errSuperseded if not.
+func (l *lifecycle) confirm(ctx context.Context, d *catalog.DeliveryStream, status types.DeliveryStreamStatus) error {
+	if err := l.refresher.refresh(ctx); err != nil {
+		return err
+	}
+	now := l.view.Get(d.Name)
+	if now == nil || now.ID != d.ID || status != anyStatus && now.Status != status {
+		return errSuperseded
+	}
+	return nil
+}
+
+// remove deletes what there is of a delivery stream in DELETING, its document last.
+func (l *lifecycle) remove(ctx context.Context, d *catalog.DeliveryStream) error {
+	if err := l.deleteLogs(ctx, d); err != nil {
+		return err
+	}
+	for _, leg := range []names.Leg{names.LegS3, names.LegES, names.LegBackup} {
+		err := l.js.DeleteConsumer(ctx, names.BatchesStream, names.SinkConsumer(leg, d.Name, d.ID))
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("delete the consumer of leg %s: %w", leg, err)
+		}
+	}
+	if err := l.purgeBatches(ctx, d); err != nil {
+		return err
+	}
+	return l.catalog.Remove(ctx, d.Name, d.ID)
+}
+
+// purgeBatches removes the descriptors, up to where BATCHES ended before the catalog was seen to have d in DELETING. Those
+// of a delivery stream that is made again come later, so a purge that is sent, repeated or carried out after that leaves
+// them alone.
+func (l *lifecycle) purgeBatches(ctx context.Context, d *catalog.DeliveryStream) error {
+	batches, err := l.js.Stream(ctx, names.BatchesStream)
+	if err != nil {
+		return fmt.Errorf("read where %s ends: %w", names.BatchesStream, err)
+	}
+	last := batches.CachedInfo().State.LastSeq
+	if err := l.confirm(ctx, d, types.DeliveryStreamStatusDeleting); err != nil {
+		return err
+	}
+	err = batches.Purge(ctx, jetstream.WithPurgeSubject(names.StreamBatches(d.Name)), jetstream.WithPurgeSequence(last+1))
+	if err != nil {
+		return fmt.Errorf("purge the batches: %w", err)
+	}
+	return nil
+}
+
+// deleteLogs deletes d's own logs, by names that nothing else ever has: a repeat, or a request that is carried out late,
+// finds nothing.
+func (l *lifecycle) deleteLogs(ctx context.Context, d *catalog.DeliveryStream) error {
+	for shard := range d.Shards {
+		log := names.Log{Stream: d.Name, Shard: names.Shard(shard), ID: d.ID}
+		if err := l.deleteStream(ctx, log.JetStream()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lifecycle) deleteStream(ctx context.Context, name string) error {
+	err := l.js.DeleteStream(ctx, name)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
+}

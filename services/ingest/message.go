@@ -1,0 +1,100 @@
+package ingest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+
+	"hydrant/shared/names"
+	"hydrant/shared/record"
+)
+
+// caller identifies one call. It is the same on every retry of the call, but for Attempt.
+type caller struct {
+	AccessKey    string
+	InvocationID string   // the SDK's, or one made for a call that brought none
+	Attempt      int      // 1 for the first try, as far as the client says
+	Body         [32]byte // SHA-256 of the request's body
+}
+
+// logMessage is one message for the record log: some records of one put, in their order.
+type logMessage struct {
+	id      string // Nats-Msg-Id
+	lengths string // value of record.LengthsHeader; empty for a single record, which needs none
+	payload []byte
+	records int
+	seq     uint64 // in the log; 0 while it is not known to be there
+}
+
+// buildMessages makes the messages of one put: one, or a few where the records exceed record.MaxMessageBytes together.
+//
+// Where they are split depends on the records alone and what they are called on the call alone, so a retry makes the same
+// messages under the same ids, in whichever process. Nothing of records is kept.
+func buildMessages(stream names.StreamID, c caller, records [][]byte) []logMessage {
+	lengths, total := make([]int, len(records)), 0
+	for i, r := range records {
+		lengths[i] = len(r)
+		total += len(r)
+	}
+	// Two parts in a row exceed the limit together, or they would be one.
+	messages := make([]logMessage, 0, 1+2*total/record.MaxMessageBytes)
+	for from := 0; from < len(records); {
+		to := partEnd(lengths, from)
+		messages = append(messages, logMessage{
+			id:      messageID(stream, c, len(messages)),
+			lengths: lengthsValue(lengths[from:to]),
+			payload: bytes.Join(records[from:to], nil),
+			records: to - from,
+		})
+		from = to
+	}
+	return messages
+}
+
+// partEnd returns where the part that begins with record from ends: it takes what fits, and one record at least.
+func partEnd(lengths []int, from int) int {
+	size := lengths[from]
+	for to := from + 1; to < len(lengths); to++ {
+		if size += lengths[to]; size > record.MaxMessageBytes {
+			return to
+		}
+	}
+	return len(lengths)
+}
+
+func lengthsValue(lengths []int) string {
+	if len(lengths) == 1 {
+		return ""
+	}
+	var room [8 * record.MaxBatchRecords]byte // "1024000," for each: on the stack
+	return string(record.AppendLengths(room[:0], lengths))
+}
+
+// messageID is what JetStream knows a message again by. Each field but the last two, whose size is fixed, is preceded by
+// its length, so that no two calls have the same fields run together. 144 bits of the hash are left, which nobody
+// finds a second call for.
+func messageID(stream names.StreamID, c caller, part int) string {
+	var room [256]byte
+	b := appendField(room[:0], c.AccessKey)
+	b = appendField(b, string(stream))
+	b = appendField(b, c.InvocationID)
+	b = append(b, c.Body[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(part))
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+func appendField(b []byte, field string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(field))), field...)
+}
+
+// shardOf is the shard that a call goes to: FNV-1a of its invocation id. All replicas and versions have to agree on it,
+// since a retry finds its first try in that shard only.
+func shardOf(invocationID string, shards int) names.Shard {
+	h := uint64(14695981039346656037)
+	for i := range len(invocationID) {
+		h = (h ^ uint64(invocationID[i])) * 1099511628211
+	}
+	return names.Shard(h % uint64(max(shards, 1)))
+}

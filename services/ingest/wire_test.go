@@ -1,0 +1,132 @@
+package ingest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+)
+
+// TestUnreadable has bodies that cannot be read. The word SECRET stands for what a record may hold.
+func TestUnreadable(t *testing.T) {
+	for name, test := range map[string]struct{ operation, body string }{
+		"nothing":                    {"PutRecord", ""},
+		"not JSON":                   {"PutRecord", "SECRET"},
+		"not an object":              {"PutRecord", `["SECRET"]`},
+		"a string":                   {"PutRecordBatch", `"SECRET"`},
+		"cut off":                    {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"SECRET`},
+		"something after":            {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"QQ=="}} SECRET`},
+		"two objects":                {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"QQ=="}}{"SECRET":1}`},
+		"broken UTF-8":               {"PutRecord", "{\"DeliveryStreamName\":\"\xffSECRET\"}"},
+		"data not base64":            {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"SECRET!!"}}`},
+		"data without padding":       {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"QQ"}}`},
+		"data of the URL's alphabet": {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"-_-_"}}`},
+		"data with a line break":     {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"QQ\n=="}}`},
+		"data after the padding":     {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":"QQ==QQ=="}}`},
+		"data a number":              {"PutRecord", `{"DeliveryStreamName":"s","Record":{"Data":5}}`},
+		"data an object":             {"PutRecordBatch", `{"DeliveryStreamName":"s","Records":[{"Data":{"SECRET":1}}]}`},
+		"name a number":              {"PutRecord", `{"DeliveryStreamName":5,"Record":{"Data":"QQ=="}}`},
+		"record a string":            {"PutRecord", `{"DeliveryStreamName":"s","Record":"SECRET"}`},
+		"records an object":          {"PutRecordBatch", `{"DeliveryStreamName":"s","Records":{"Data":"SECRET"}}`},
+		"one of records a number":    {"PutRecordBatch", `{"DeliveryStreamName":"s","Records":[{"Data":"QQ=="},5]}`},
+		"records cut off":            {"PutRecordBatch", `{"DeliveryStreamName":"s","Records":[{"Data":"QQ=="},`},
+		"member name a number":       {"PutRecordBatch", `{5:1}`},
+		"control: not JSON":          {"CreateDeliveryStream", `{"DeliveryStreamName":SECRET}`},
+		"control: wrong type":        {"CreateDeliveryStream", `{"DeliveryStreamName":{"SECRET":1}}`},
+		"control: number as text":    {"ListDeliveryStreams", `{"Limit":"SECRET"}`},
+		"control: a fraction":        {"ListDeliveryStreams", `{"Limit":1.5}`},
+		"control: out of range":      {"ListDeliveryStreams", `{"Limit":99999999999}`},
+		"control: a list":            {"ListDeliveryStreams", `[]`},
+		"control: time as text":      {"CreateDeliveryStream", `{"MSKSourceConfiguration":{"ReadFromTimestamp":"SECRET"}}`},
+		"control: cut off":           {"CreateDeliveryStream", `{"DeliveryStreamName":"SECRET`},
+		"control: nothing":           {"DeleteDeliveryStream", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(test.operation, test.body)
+			var failure *apiFailure
+			if !errors.As(err, &failure) || failure.code != "SerializationException" || failure.status != 400 || failure.message == "" {
+				t.Fatalf("got %v", err)
+			}
+			if strings.Contains(failure.message, "SECRET") {
+				t.Errorf("the message shows contents: %s", failure.message)
+			}
+		})
+	}
+}
+
+func TestNamesAreCaseSensitive(t *testing.T) {
+	checkRefused(t, "PutRecord", `{"deliveryStreamName":"s","Record":{"data":"QQ=="}}`, "ValidationException",
+		violationsOf("deliveryStreamName: not be null", "record.data: not be null"))
+	checkRefused(t, "DescribeDeliveryStream", `{"deliverystreamname":"s"}`, "ValidationException",
+		violationsOf("deliveryStreamName: not be null"))
+}
+
+func TestLastOfDuplicateMembersCounts(t *testing.T) {
+	in := must[any](t)(parse("PutRecordBatch", `{"DeliveryStreamName":"a","Records":[{"Data":"QQ=="},{"Data":"QUI="}],`+
+		`"Records":[{"Data":"QQ==","Data":"QUJD"}],"DeliveryStreamName":"b"}`)).(putInput)
+	if *in.Stream != "b" || len(in.Records) != 1 || in.Count != 1 || string(in.Records[0].Data) != "ABC" {
+		t.Errorf("%+v", in)
+	}
+}
+
+func TestTimesAreSeconds(t *testing.T) {
+	for want, at := range map[string]time.Time{
+		`{"CreateTimestamp":1700000000}`:     time.Unix(1700000000, 999),
+		`{"CreateTimestamp":1700000000.007}`: time.UnixMilli(1700000000007),
+	} {
+		got, err := encodeJSON(&types.DeliveryStreamDescription{CreateTimestamp: &at})
+		if err != nil || string(got) != want {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
+}
+
+// TestRecordsBeyondTheLimitAreNotKept checks that a hostile list costs no more memory than its text.
+func TestRecordsBeyondTheLimitAreNotKept(t *testing.T) {
+	body := []byte(`{"DeliveryStreamName":"s","Records":[` + strings.Repeat("{},", 100_000) + `{}]}`)
+	in, err := readPut(body, make([]byte, len(body)), true)
+	if err != nil || in.Count != 100_001 || len(in.Records) != 500 || cap(in.Records) > 1000 {
+		t.Errorf("%d records, %d kept in %d, %v", in.Count, len(in.Records), cap(in.Records), err)
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	names := []string{"PutRecord", "PutRecordBatch", "CreateDeliveryStream", "DescribeDeliveryStream", "ListDeliveryStreams", "UpdateDestination", "DeleteDeliveryStream"}
+	for i, body := range []string{
+		`{"DeliveryStreamName":"s","Record":{"Data":"QUJD"}}`,
+		`{"DeliveryStreamName":"s","Records":[{"Data":"QUJD"},{"Data":""},null,{"Data":"\u0051Q=="}]}`,
+		createWith(`"BufferingHints":{"SizeInMBs":1,"IntervalInSeconds":60},"Prefix":"a"`),
+		`{"DeliveryStreamName":"s","Limit":1}`,
+		`{"Limit":10}`,
+		updateWith("ExtendedS3DestinationUpdate", `"CompressionFormat":"GZIP"`),
+		`{"DeliveryStreamName":"s"}`,
+	} {
+		f.Add(byte(i), body)
+	}
+	f.Fuzz(func(t *testing.T, which byte, body string) {
+		in, err := parse(names[int(which)%len(names)], body)
+		var failure *apiFailure
+		if err != nil {
+			if !errors.As(err, &failure) || failure.status != 400 || failure.code == "" {
+				t.Fatalf("not an error of the API: %v", err)
+			}
+			return
+		}
+		if put, isPut := in.(putInput); isPut {
+			checkPutInput(t, put, len(body))
+		}
+	})
+}
+
+func checkPutInput(t *testing.T, put putInput, size int) {
+	t.Helper()
+	total := 0
+	for _, r := range put.Records {
+		total += len(r.Data)
+	}
+	if !plainName(*put.Stream) || put.Count != len(put.Records) || put.Count > 500 || total > size {
+		t.Fatalf("accepted: %+v", put)
+	}
+}

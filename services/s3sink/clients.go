@@ -1,0 +1,124 @@
+package s3sink
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+const (
+	// sdkAttempts is how often the SDK sends a request before the batch is handed back to wait in JetStream.
+	sdkAttempts = 3
+	// slowest is the rate in bytes a second below which sending a part counts as stuck.
+	slowest = 64 << 10
+)
+
+// newClient returns an S3 client, and the transport that it alone uses.
+func newClient(ctx context.Context, cfg Config) (*s3.Client, *http.Transport, error) {
+	options := []func(*config.LoadOptions) error{config.WithRegion(cfg.S3Region)}
+	if cfg.S3AccessKeyID != "" {
+		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
+			cfg.S3AccessKeyID, cfg.S3SecretAccessKey, cfg.S3SessionToken)))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("S3 credentials and settings: %w", err)
+	}
+	transport := newTransport(loaded, cfg)
+	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
+		if cfg.S3Endpoint != "" {
+			o.BaseEndpoint = aws.String(cfg.S3Endpoint)
+		}
+		o.UsePathStyle = cfg.S3PathStyle
+		o.HTTPClient = &http.Client{Transport: transport, CheckRedirect: stay}
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
+		if cfg.S3Checksums == checksumsRequired {
+			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		}
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts = sdkAttempts
+			r.MaxBackoff = time.Second     // longer waits belong to JetStream, where they hold no worker
+			r.RateLimiter = ratelimit.None // one broken bucket is not to use up the others' retries
+		})
+		o.APIOptions = append(o.APIOptions, limitAttempts(cfg.S3Timeout))
+	})
+	return client, transport, nil
+}
+
+// newTransport keeps the certificates that the SDK was told of (AWS_CA_BUNDLE) and has a connection ready for each
+// request that the workers may send at once.
+func newTransport(loaded aws.Config, cfg Config) *http.Transport {
+	built, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		built = awshttp.NewBuildableClient()
+	}
+	transport := built.GetTransport()
+	transport.ResponseHeaderTimeout = cfg.S3Timeout
+	transport.MaxIdleConnsPerHost = cfg.Workers * partsInMemory
+	transport.MaxIdleConns = 4 * transport.MaxIdleConnsPerHost // with virtual-hosted buckets each is a host of its own
+	return transport
+}
+
+// stay shows a redirect to the SDK instead of following it: S3 uses them for a bucket in another region, where the
+// signature would not hold.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// limitAttempts bounds each single attempt of a request by the time for an answer and, on top, by what its body takes on
+// the slowest line. A part that goes out slowly is not cut off; a connection that stands still is, and the SDK repeats.
+func limitAttempts(timeout time.Duration) func(*middleware.Stack) error {
+	return eachAttempt("HydrantLimit", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+		middleware.FinalizeOutput, middleware.Metadata, error,
+	) {
+		limit := timeout
+		if r, ok := in.Request.(*smithyhttp.Request); ok && r.ContentLength > 0 {
+			limit += time.Duration(r.ContentLength) * time.Second / slowest
+		}
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		out, metadata, err := next.HandleFinalize(limited, in)
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			// Not wrapped, since the SDK takes a cancelled request for one that nobody wants any more.
+			err = &smithyhttp.RequestSendError{Err: fmt.Errorf("no answer within %s", limit)}
+		}
+		return out, metadata, err
+	})
+}
+
+// onlyWhile makes a request ask permit before each attempt to send it, repeats included: the SDK pauses between attempts,
+// and a process may be stopped at any time.
+func onlyWhile(permit func() error) func(*s3.Options) {
+	return func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, eachAttempt("HydrantPermit",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+				out middleware.FinalizeOutput, metadata middleware.Metadata, err error,
+			) {
+				if err := permit(); err != nil {
+					return out, metadata, err
+				}
+				return next.HandleFinalize(ctx, in)
+			}))
+	}
+}
+
+// once makes a request be sent once.
+func once(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
+
+// eachAttempt puts f where it runs for each attempt, after signing and right before the request is sent.
+func eachAttempt(name string, f func(context.Context, middleware.FinalizeInput, middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+)) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc(name, f), middleware.After)
+	}
+}

@@ -1,0 +1,152 @@
+package s3sink
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/smithy-go"
+
+	"hydrant/shared/delivery"
+)
+
+// The guide's error codes of the S3 destination.
+const (
+	codeAccessDenied      = "S3.AccessDenied"
+	codeNoSuchBucket      = "S3.NoSuchBucket"
+	codeAccountProblem    = "S3.AccountProblem"
+	codeAllAccessDisabled = "S3.AllAccessDisabled"
+	codeInvalidPayer      = "S3.InvalidPayer"
+	codeNotSignedUp       = "S3.NotSignedUp"
+	codeMethodNotAllowed  = "S3.MethodNotAllowed"
+	codeKMSNotFound       = "S3.KMS.NotFoundException"
+	codeInternal          = "InternalError"
+)
+
+// message tells the owner of a delivery stream what a code means and what to do.
+func message(code string) string {
+	switch code {
+	case codeAccessDenied:
+		return "S3 denied access. Check the credentials of the S3 sink, and that they may list the bucket, read, write and list its objects, and list and abort its multipart uploads."
+	case codeNoSuchBucket:
+		return "The bucket does not exist. Create it, or change the delivery stream to one that does."
+	case codeAccountProblem:
+		return "S3 reports a problem with the account. Ask the provider of the account."
+	case codeAllAccessDisabled:
+		return "S3 has disabled all access to the account. Ask the provider of the account."
+	case codeInvalidPayer:
+		return "S3 has disabled access to the account because of its payer. Ask the provider of the account."
+	case codeNotSignedUp:
+		return "The account is not signed up for S3. Sign it up, or use another."
+	case codeMethodNotAllowed:
+		return "S3 does not allow this operation on the bucket. Change the bucket's policy so that objects can be read and written."
+	case codeKMSNotFound:
+		return "The KMS key was not found. Check the key and the account that it belongs to."
+	default:
+		return "Data could not be delivered because of an internal error. Delivery is tried again."
+	}
+}
+
+// guideCode maps S3's own codes to the guide's. The answer to a HEAD has no code, and the SDK takes the status' text for one.
+func guideCode(s3Code string) string {
+	switch s3Code {
+	case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "InvalidToken", "Forbidden":
+		return codeAccessDenied
+	case "NoSuchBucket":
+		return codeNoSuchBucket
+	case "AccountProblem":
+		return codeAccountProblem
+	case "AllAccessDisabled":
+		return codeAllAccessDisabled
+	case "InvalidPayer":
+		return codeInvalidPayer
+	case "NotSignedUp":
+		return codeNotSignedUp
+	case "MethodNotAllowed":
+		return codeMethodNotAllowed
+	case "KMS.NotFoundException":
+		return codeKMSNotFound
+	default:
+		return codeInternal
+	}
+}
+
+// classify turns what the SDK returned into what the runner understands. The SDK's text is kept: it names the operation,
+// S3's own code and message, the HTTP status and the request id, and never a credential.
+func classify(to string, err error) error {
+	var known *delivery.Error
+	if errors.Is(err, delivery.ErrNotHeld) || errors.As(err, &known) {
+		return err
+	}
+	code := guideCode(s3Code(err))
+	e := &delivery.Error{Class: delivery.Retryable, Code: code, Message: message(code), Err: fmt.Errorf("%s: %w", to, err)}
+	if refused(err) {
+		e.Class = delivery.Permanent
+	}
+	if status := httpStatus(err); status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect {
+		e.Message = "The bucket is in another region than the S3 sink is set to. Set --s3-region (HYDRANT_S3_REGION), or use a bucket of that region."
+	}
+	return e
+}
+
+// s3Code is S3's code of an error, or "" if S3 did not answer.
+func s3Code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// httpStatus is the status of S3's answer, or 0 if there was none.
+func httpStatus(err error) int {
+	var response interface{ HTTPStatusCode() int }
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// passing tells the codes of answers below 500 that say nothing about a setting.
+func passing(s3Code string) bool {
+	switch s3Code {
+	case "RequestTimeout", "RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired",
+		"OperationAborted", "ConditionalRequestConflict", "NoSuchUpload", "InvalidPart",
+		"BadDigest", "InvalidDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
+		"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "BandwidthLimitExceeded":
+		return true
+	}
+	return false
+}
+
+// refused tells that S3 understood the request, did not carry it out, and will not until somebody changes a setting.
+func refused(err error) bool {
+	status := httpStatus(err)
+	if status < 300 || status >= 500 && status != http.StatusNotImplemented {
+		return false
+	}
+	switch status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests:
+		return false
+	}
+	return !passing(s3Code(err))
+}
+
+// absent tells that there is no such object, or no such bucket.
+func absent(err error) bool { return httpStatus(err) == http.StatusNotFound }
+
+// noBucket tells that a write failed because its bucket does not exist.
+func noBucket(err error) bool { return s3Code(err) == "NoSuchBucket" }
+
+// refusesConditions tells the answers of a store that does not know If-None-Match on writes.
+func refusesConditions(err error) bool {
+	switch code := s3Code(err); {
+	case code == "NotImplemented" || httpStatus(err) == http.StatusNotImplemented:
+		return true
+	case code == "InvalidArgument" || code == "InvalidRequest":
+		text := strings.ToLower(err.Error())
+		return strings.Contains(text, "if-none-match") || strings.Contains(text, "ifnonematch")
+	}
+	return false
+}

@@ -1,0 +1,377 @@
+package s3sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/delivery"
+)
+
+// TestFaults has S3 fail in each way at each operation. The batch is delivered as one object, written once, and no upload
+// stays unfinished.
+func TestFaults(t *testing.T) {
+	refuse := []struct {
+		name string
+		do   action
+	}{
+		{"500", answer(http.StatusInternalServerError, "InternalError")},
+		{"503", answer(http.StatusServiceUnavailable, "SlowDown")},
+		{"403", answer(http.StatusForbidden, "AccessDenied")},
+		{"reset", reset},
+		{"lost answer", lose},
+		{"slow answer", hold(true, nil, nil)},
+		{"black hole", hold(false, nil, nil)},
+	}
+	operations := []struct {
+		name string
+		size int
+	}{
+		{"PutObject", 1000},
+		{"CreateMultipartUpload", 6 << 20},
+		{"UploadPart", 6 << 20},
+		{"CompleteMultipartUpload", 6 << 20},
+	}
+	for _, op := range operations {
+		for _, fault := range refuse {
+			for times, many := range map[int]string{1: " once", 4: " for longer than one attempt"} {
+				if times > 1 && (fault.name == "slow answer" || fault.name == "black hole") {
+					continue // it takes long, and tells nothing more
+				}
+				t.Run(op.name+" "+fault.name+many, func(t *testing.T) {
+					t.Parallel()
+					r := newRig(t)
+					r.s3.fail(op.name, times, fault.do)
+					r.start(func(c *Config) { c.S3Timeout = time.Second })
+					s := r.stream("demo")
+					want := s.fill(op.size)
+					got := s.delivered(s.hand(s.batch()))
+					wantEqual(t, "the outcome", got.Outcome, batch.Delivered)
+					data, _ := r.content(got.Location)
+					wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
+					r.wantOne("data")
+				})
+			}
+		}
+	}
+}
+
+// TestLostAnswers makes sure that a lost answer is settled by the object itself, in the same attempt.
+func TestLostAnswers(t *testing.T) {
+	for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
+		for name, cause := range map[string]action{
+			"answers lost":         lose,
+			"500 after the effect": after(answer(http.StatusInternalServerError, "InternalError")),
+			"404 after the effect": after(answer(http.StatusNotFound, "NoSuchUpload")),
+			"409 after the effect": after(answer(http.StatusConflict, "ConditionalRequestConflict")),
+		} {
+			t.Run(operation+" "+name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				s := r.stream("demo")
+				s.fill(size)
+				d := s.batch()
+				r.s3.fail(operation, sdkAttempts, cause)
+				result, err := r.destination().Deliver(t.Context(), s.attempt(d))
+				check(t, err)
+				wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
+				wantEqual(t, "the records", result.Records, d.Records)
+				r.wantOne("data")
+			})
+		}
+	}
+}
+
+// TestRedelivery delivers a batch again, and by two workers at the same time.
+func TestRedelivery(t *testing.T) {
+	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
+		for how, number := range map[string]int{"as a second attempt": 2, "as if JetStream had forgotten": 1} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				s := r.stream("demo", compressed)
+				s.fill(size)
+				d := s.batch()
+				destination := r.destination()
+				first, err := destination.Deliver(t.Context(), s.attempt(d))
+				check(t, err)
+				again := s.attempt(d)
+				again.Number = number
+				var wg sync.WaitGroup
+				for range 3 {
+					wg.Go(func() {
+						second, err := destination.Deliver(t.Context(), again)
+						if err != nil {
+							t.Errorf("delivered again: %v", err)
+						}
+						wantEqual(t, "the second result", second, first)
+					})
+				}
+				wg.Wait()
+				r.wantOne("data")
+			})
+		}
+	}
+}
+
+// TestNotHeld has workers lose their batch at each step: they complete nothing, and leave nothing.
+func TestNotHeld(t *testing.T) {
+	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.stream("demo")
+			s.fill(size)
+			a := s.attempt(s.batch())
+			a.Held = func() error { return delivery.ErrNotHeld }
+			destination := r.destination()
+			_, err := destination.Deliver(t.Context(), a)
+			if !errors.Is(err, delivery.ErrNotHeld) {
+				t.Errorf("Deliver returned %v, want ErrNotHeld", err)
+			}
+			wantEqual(t, "the objects", len(r.keys("data")), 0)
+			r.wantNoUploads("data")
+
+			a.Number = 2
+			if _, err := destination.Deliver(t.Context(), a); !errors.Is(err, delivery.ErrNotHeld) {
+				t.Errorf("a second attempt returned %v, want ErrNotHeld", err)
+			}
+		})
+	}
+}
+
+// TestNotHeldBetweenRepeats loses the batch while the SDK waits to repeat the request that completes the object.
+func TestNotHeldBetweenRepeats(t *testing.T) {
+	for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
+		t.Run(operation, func(t *testing.T) {
+			r := newRig(t)
+			s := r.stream("demo")
+			s.fill(size)
+			a := s.attempt(s.batch())
+			var stalled bool
+			var mu sync.Mutex
+			a.Held = func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				if stalled {
+					return delivery.ErrNotHeld
+				}
+				return nil
+			}
+			r.s3.fail(operation, 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+				mu.Lock()
+				stalled = true
+				mu.Unlock()
+				answer(http.StatusServiceUnavailable, "SlowDown")(store, w, q)
+			})
+			_, err := r.destination().Deliver(t.Context(), a)
+			if !errors.Is(err, delivery.ErrNotHeld) {
+				t.Errorf("Deliver returned %v, want ErrNotHeld", err)
+			}
+			wantEqual(t, "the requests", r.s3.count(operation), 1)
+			wantEqual(t, "the objects", len(r.keys("data")), 0)
+			r.wantNoUploads("data")
+		})
+	}
+}
+
+// TestStalledUpload has the next worker look before a stalled one completes: the upload is fenced off.
+func TestStalledUpload(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.fill(6 << 20)
+	d := s.batch()
+	reached, wake := make(chan struct{}, 1), make(chan struct{})
+	r.s3.fail("CompleteMultipartUpload", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+		reached <- struct{}{}
+		<-wake
+		store.ServeHTTP(w, q)
+	})
+	destination := r.destination()
+	stalled := make(chan error, 1)
+	slow := s.attempt(d)
+	go func() {
+		_, err := destination.Deliver(context.WithoutCancel(t.Context()), slow)
+		stalled <- err
+	}()
+	<-reached
+	// The configuration changes, so the next worker writes another name.
+	s.update(toBucket("data"))
+	next := s.attempt(d)
+	next.Number = 2
+	result, err := destination.Deliver(t.Context(), next)
+	check(t, err)
+	wantEqual(t, "the version", result.Version, 2)
+	close(wake)
+	if err := <-stalled; err == nil {
+		t.Error("the stalled worker completed its upload")
+	}
+	r.wantOne("data")
+}
+
+// TestForeignObject finds another object under the name of the batch's.
+func TestForeignObject(t *testing.T) {
+	tests := []struct {
+		name     string
+		metadata func(id batch.ID) map[string]string
+	}{
+		{"of somebody else", func(batch.ID) map[string]string { return nil }},
+		{"of another batch", func(batch.ID) map[string]string {
+			return map[string]string{metadataBatch: "x.s3.0.1-1", metadataRecords: "1", metadataBytes: "4"}
+		}},
+		{"of the batch, with other records", func(id batch.ID) map[string]string {
+			return map[string]string{metadataBatch: string(id), metadataRecords: "2", metadataBytes: "4"}
+		}},
+		{"of the batch, and truncated", func(id batch.ID) map[string]string {
+			return map[string]string{metadataBatch: string(id), metadataRecords: "1", metadataBytes: "8"}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.stream("demo")
+			s.put([]byte("a record"))
+			d := s.batch()
+			destination := r.destination()
+			name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
+			check(t, err)
+			_, err = r.s3.client.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: &name.bucket, Key: &name.key, Body: bytes.NewReader([]byte("keep")), Metadata: tt.metadata(d.ID()),
+			})
+			check(t, err)
+			for number := range 2 {
+				a := s.attempt(d)
+				a.Number = number + 1
+				_, err = destination.Deliver(t.Context(), a)
+				var e *delivery.Error
+				if !errors.As(err, &e) || e.Class != delivery.Permanent {
+					t.Errorf("attempt %d: Deliver returned %v, want a permanent error", a.Number, err)
+				}
+			}
+			data, _ := r.content(name.String())
+			wantEqual(t, "what is there", string(data), "keep")
+		})
+	}
+}
+
+// TestKilledWorker finds the unfinished upload of a worker that is no more, and one whose id nobody ever learned.
+func TestKilledWorker(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.fill(6 << 20)
+	d := s.batch()
+	destination := r.destination()
+	name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
+	check(t, err)
+	for _, key := range []string{name.key, name.key + ".other"} {
+		_, err = r.s3.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name.bucket, Key: &key})
+		check(t, err)
+	}
+	a := s.attempt(d)
+	a.Number = 2
+	_, err = destination.Deliver(t.Context(), a)
+	check(t, err)
+	wantEqual(t, "the unfinished uploads", r.uploads("data"), 1) // the one of another key
+}
+
+// TestNoConditions is a store that does not know If-None-Match on writes.
+func TestNoConditions(t *testing.T) {
+	refusals := map[string]action{
+		"501":             answer(http.StatusNotImplemented, "NotImplemented"),
+		"InvalidArgument": answerWith(http.StatusBadRequest, "InvalidArgument", "The header If-None-Match is not supported."),
+	}
+	for name, refusal := range refusals {
+		for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
+			t.Run(operation+" "+name, func(t *testing.T) {
+				r := newRig(t)
+				s := r.stream("demo")
+				s.fill(size)
+				d := s.batch()
+				r.s3.fail(operation, -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+					if q.Header.Get("If-None-Match") != "" {
+						refusal(store, w, q)
+						return
+					}
+					store.ServeHTTP(w, q)
+				})
+				destination := r.destination()
+				for range 3 {
+					result, err := destination.Deliver(t.Context(), s.attempt(d))
+					check(t, err)
+					wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
+				}
+				wantEqual(t, "the requests", r.s3.count(operation), 2)
+				r.wantOne("data")
+				wantEqual(t, "whether it is remembered", destination.conditions.refusedBy("data"), true)
+			})
+		}
+	}
+}
+
+// TestCreateBuckets makes a missing bucket where that is wanted, for both kinds of write.
+func TestCreateBuckets(t *testing.T) {
+	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.s3.fail("PUTBucket", 1, lose)
+			r.start(func(c *Config) { c.S3CreateBuckets = true })
+			s := r.stream("demo", toBucket("new"))
+			s.fill(size)
+			wantEqual(t, "the outcome", s.delivered(s.hand(s.batch())).Outcome, batch.Delivered)
+			r.wantOne("new")
+		})
+	}
+}
+
+// TestAborts makes sure that an upload which is given up is aborted, also when the attempt's own time is over.
+func TestAborts(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.fill(17 << 20)
+	reached := make(chan struct{}, 1)
+	r.s3.fail("UploadPart", -1, hold(false, reached, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-reached; cancel() }()
+	destination := r.destination()
+	if _, err := destination.Deliver(ctx, s.attempt(s.batch())); err == nil {
+		t.Error("Deliver succeeded")
+	}
+	wantEqual(t, "the uploads made", r.s3.count("CreateMultipartUpload"), 1)
+	r.wantNoUploads("data")
+	wantEqual(t, "the buffers in use", destination.buffers.lent, 0)
+	if destination.buffers.made > partsInMemory {
+		t.Errorf("one worker made %d buffers", destination.buffers.made)
+	}
+}
+
+// TestErrorLog finds a failure in the delivery stream's error log, in the guide's form.
+func TestErrorLog(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	s := r.stream("demo", toBucket("absent"))
+	s.put([]byte("one\n"))
+	d := s.hand(s.batch())
+	var entry delivery.LogEntry
+	eventually(t, "an error log entry", func() bool {
+		all := r.messages("ERRORS")
+		if len(all) > 0 {
+			entry = decodeEntry(t, all[0])
+		}
+		return len(all) > 0
+	})
+	wantEqual(t, "the code", entry.ErrorCode, codeNoSuchBucket)
+	wantEqual(t, "the message", entry.Message, message(codeNoSuchBucket))
+	wantEqual(t, "the destination", entry.Destination, "arn:aws:s3:::absent")
+	wantEqual(t, "the stream", entry.DeliveryStreamARN, s.doc.ARN)
+	wantEqual(t, "the batch", entry.Batch, d.ID())
+	r.s3.bucket("absent")
+	wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
+	wantEqual(t, "the version", aws.ToString(s.doc.Destination.S3.BucketARN), "arn:aws:s3:::absent")
+}

@@ -1,0 +1,455 @@
+package s3sink
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+	"hydrant/shared/delivery"
+	"hydrant/shared/names"
+	"hydrant/shared/record"
+	"hydrant/shared/recordlog"
+	"hydrant/shared/service"
+)
+
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a NATS server, an S3 server that can be told to fail, and what a test does with them.
+type rig struct {
+	t    *testing.T
+	nats *server.Server
+	js   jetstream.JetStream
+	s3   *fakeS3
+	cfg  Config
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, nats: startNATS(t, t.TempDir(), -1), s3: startS3(t)}
+	r.cfg = Config{
+		NATS:       broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
+		S3Endpoint: r.s3.url(), S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
+		S3Timeout: 10 * time.Second, S3Checksums: "supported", PartSize: minPartSize,
+		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
+	}
+	conn, err := nats.Connect(r.nats.ClientURL())
+	check(t, err)
+	t.Cleanup(conn.Close)
+	r.js, err = jetstream.New(conn)
+	check(t, err)
+	check(t, broker.Prepare(t.Context(), r.js, r.cfg.NATS, testLog(t)))
+	return r
+}
+
+func startNATS(t *testing.T, dir string, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, SyncAlways: true, NoLog: true, NoSigs: true,
+	})
+	check(t, err)
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testLog(t *testing.T) *slog.Logger {
+	out := io.Discard
+	if testing.Verbose() {
+		out = os.Stderr
+	}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
+}
+
+// eventually polls until what is asked for is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !so(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not come to pass within %s: %s", patience, what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// start runs a service until the returned function is called, or the test ends.
+func (r *rig) start(change ...func(*Config)) (*Service, func()) {
+	r.t.Helper()
+	cfg := r.cfg
+	for _, c := range change {
+		c(&cfg)
+	}
+	s, err := New(cfg, service.Runtime{Log: testLog(r.t), Metrics: prometheus.NewRegistry()})
+	check(r.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		began := time.Now()
+		if err := <-ended; err != nil && ctx.Err() == nil {
+			r.t.Errorf("the service ended with %v", err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			r.t.Errorf("the service took %s to stop", took)
+		}
+		if s.buffers.lent != 0 {
+			r.t.Errorf("%d buffers were not given back", s.buffers.lent)
+		}
+	})
+	r.t.Cleanup(stop)
+	return s, stop
+}
+
+// destination is what a service delivers with, without the service.
+func (r *rig) destination(change ...func(*Config)) *destination {
+	r.t.Helper()
+	cfg := r.cfg
+	for _, c := range change {
+		c(&cfg)
+	}
+	client, transport, err := newClient(r.t.Context(), cfg)
+	check(r.t, err)
+	r.t.Cleanup(transport.CloseIdleConnections)
+	installation, err := broker.InstallationID(r.t.Context(), r.js)
+	check(r.t, err)
+	return &destination{
+		client: client, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), region: cfg.S3Region,
+		createBuckets: cfg.S3CreateBuckets, checksums: cfg.S3Checksums != checksumsRequired, buffers: newBuffers(cfg.PartSize),
+	}
+}
+
+// deliveryStream is a delivery stream that a test puts records into.
+type deliveryStream struct {
+	*rig
+	doc *catalog.DeliveryStream
+}
+
+type option func(*catalog.DeliveryStream)
+
+func compressed(d *catalog.DeliveryStream) {
+	d.Destination.S3.CompressionFormat = types.CompressionFormatGzip
+}
+
+func prefixed(prefix string) option {
+	return func(d *catalog.DeliveryStream) { d.Destination.S3.Prefix = &prefix }
+}
+
+func toBucket(name string) option {
+	return func(d *catalog.DeliveryStream) { d.Destination.S3 = s3Destination(name) }
+}
+
+func retained(seconds int64) option {
+	return func(d *catalog.DeliveryStream) { d.RetentionSeconds = seconds }
+}
+
+func s3Destination(bucket string) *types.ExtendedS3DestinationDescription {
+	return &types.ExtendedS3DestinationDescription{
+		BucketARN: aws.String("arn:aws:s3:::" + bucket), RoleARN: aws.String("arn:aws:iam::000000000000:role/hydrant"), Prefix: aws.String(""),
+		BufferingHints:          &types.BufferingHints{SizeInMBs: aws.Int32(5), IntervalInSeconds: aws.Int32(300)},
+		CompressionFormat:       types.CompressionFormatUncompressed,
+		EncryptionConfiguration: &types.EncryptionConfiguration{NoEncryptionConfig: types.NoEncryptionConfigNoEncryption},
+	}
+}
+
+func (r *rig) documents() *catalog.Catalog {
+	r.t.Helper()
+	c, err := catalog.Open(r.t.Context(), r.js)
+	check(r.t, err)
+	return c
+}
+
+// stream makes a delivery stream to the bucket "data".
+func (r *rig) stream(name names.Stream, options ...option) *deliveryStream {
+	r.t.Helper()
+	doc := &catalog.DeliveryStream{
+		Name: name, ID: names.NewStreamID(), ARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/" + string(name),
+		Status: types.DeliveryStreamStatusActive, Created: time.Now().UTC(), Shards: 1, RetentionSeconds: 86400, Version: 1,
+		Destination: catalog.Destination{ID: "destinationId-000000000001", S3: s3Destination("data")},
+	}
+	for _, o := range options {
+		o(doc)
+	}
+	s := &deliveryStream{rig: r, doc: doc}
+	_, err := r.js.CreateStream(r.t.Context(), broker.LogConfig(s.log(), doc.Retention(), 1))
+	check(r.t, err)
+	check(r.t, r.documents().Create(r.t.Context(), doc))
+	return s
+}
+
+func (s *deliveryStream) log() names.Log { return names.Log{Stream: s.doc.Name, ID: s.doc.ID} }
+
+// update changes the destination as UpdateDestination does.
+func (s *deliveryStream) update(change option) {
+	s.t.Helper()
+	doc, err := s.documents().Update(s.t.Context(), s.doc.Name, func(d *catalog.DeliveryStream) error {
+		next := *d.Destination.S3
+		changed := &catalog.DeliveryStream{Destination: catalog.Destination{ID: d.Destination.ID, S3: &next}}
+		change(changed)
+		d.Replace(changed.Destination, time.Now().UTC())
+		return nil
+	})
+	check(s.t, err)
+	s.doc = doc
+}
+
+// put publishes one message with the records, and returns its sequence.
+func (s *deliveryStream) put(records ...[]byte) uint64 {
+	s.t.Helper()
+	lengths := make([]int, len(records))
+	for i, r := range records {
+		lengths[i] = len(r)
+	}
+	m := nats.NewMsg(s.log().Subject())
+	m.Data = bytes.Join(records, nil)
+	m.Header.Set(record.LengthsHeader, string(record.AppendLengths(nil, lengths)))
+	ack, err := s.js.PublishMsg(s.t.Context(), m)
+	check(s.t, err)
+	return ack.Sequence
+}
+
+// fill publishes about size bytes in messages of two records, and returns them.
+func (s *deliveryStream) fill(size int) []byte {
+	s.t.Helper()
+	var all []byte
+	for i := 0; len(all) < size; i++ {
+		n := min(500_000, (size-len(all)+1)/2)
+		a := noise(n, i)
+		s.put(a, a)
+		all = append(append(all, a...), a...)
+	}
+	return all
+}
+
+// noise is text that looks different everywhere and compresses badly.
+func noise(n, seed int) []byte {
+	out := make([]byte, n)
+	x := uint64(seed)*2862933555777941757 + 3037000493
+	for i := range out {
+		x = x*6364136223846793005 + 1442695040888963407
+		out[i] = byte(x >> 56)
+	}
+	return out
+}
+
+// describe makes the descriptor of a range that is in the log.
+func (s *deliveryStream) describe(first, last uint64) batch.Descriptor {
+	s.t.Helper()
+	log, err := s.js.Stream(s.t.Context(), s.log().JetStream())
+	check(s.t, err)
+	d := batch.Descriptor{
+		Stream: s.doc.Name, StreamID: s.doc.ID, Version: s.doc.Version, Leg: names.LegS3, First: first, Last: last, Reason: batch.ReasonSize,
+	}
+	for seq := first; seq <= last; seq++ {
+		m, err := log.GetMsg(s.t.Context(), seq)
+		check(s.t, err)
+		if d.Messages == 0 {
+			d.Oldest = m.Time
+		}
+		d.Newest = m.Time
+		d.Messages++
+		d.Records += record.Count(m.Header, len(m.Data))
+		d.Bytes += int64(len(m.Data))
+	}
+	return d
+}
+
+// batch is everything in the log, cut.
+func (s *deliveryStream) batch() batch.Descriptor {
+	s.t.Helper()
+	log, err := s.js.Stream(s.t.Context(), s.log().JetStream())
+	check(s.t, err)
+	state := log.CachedInfo().State
+	return s.describe(state.FirstSeq, state.LastSeq)
+}
+
+// hand gives a batch to the sinks.
+func (s *deliveryStream) hand(d batch.Descriptor) batch.Descriptor {
+	s.t.Helper()
+	data, err := d.Encode()
+	check(s.t, err)
+	_, err = s.js.Publish(s.t.Context(), names.BatchesSubject(d.Leg, d.Stream, d.Shard), data)
+	check(s.t, err)
+	return d
+}
+
+// purge removes what is before a sequence from the log, as an expiry does.
+func (s *deliveryStream) purge(before uint64) {
+	s.t.Helper()
+	log, err := s.js.Stream(s.t.Context(), s.log().JetStream())
+	check(s.t, err)
+	check(s.t, log.Purge(s.t.Context(), jetstream.WithPurgeSequence(before)))
+}
+
+// delivered waits for the outcome of a batch, and until it is acknowledged.
+func (s *deliveryStream) delivered(d batch.Descriptor) batch.Delivery {
+	s.t.Helper()
+	var found batch.Delivery
+	eventually(s.t, "an outcome of "+string(d.ID()), func() bool {
+		for _, e := range s.deliveries() {
+			if e.Batch == d.ID() {
+				found = e
+			}
+		}
+		return found.Batch != ""
+	})
+	eventually(s.t, "everything is acknowledged", func() bool {
+		stream, err := s.js.Stream(s.t.Context(), names.BatchesStream)
+		check(s.t, err)
+		c, err := stream.Consumer(s.t.Context(), names.SinkConsumer(names.LegS3, s.doc.Name, s.doc.ID))
+		check(s.t, err)
+		return c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0
+	})
+	return found
+}
+
+func (r *rig) deliveries() []batch.Delivery {
+	var out []batch.Delivery
+	for _, data := range r.messages(names.DeliveriesStream) {
+		d, err := batch.DecodeDelivery(data)
+		check(r.t, err)
+		out = append(out, d)
+	}
+	return out
+}
+
+func (r *rig) messages(stream string) [][]byte {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), stream)
+	check(r.t, err)
+	var out [][]byte
+	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
+		m, err := s.GetMsg(r.t.Context(), seq)
+		check(r.t, err)
+		out = append(out, m.Data)
+	}
+	return out
+}
+
+// attempt is a first try at a batch, by a worker that has it.
+func (s *deliveryStream) attempt(d batch.Descriptor) delivery.Attempt {
+	return delivery.Attempt{Batch: d, Stream: s.doc, Number: 1, Held: func() error { return nil }}
+}
+
+// content reads an object.
+func (r *rig) content(location string) ([]byte, *s3.GetObjectOutput) {
+	r.t.Helper()
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(location, "s3://"), "/")
+	if !ok {
+		r.t.Fatalf("not a location: %q", location)
+	}
+	got, err := r.s3.client.GetObject(r.t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	check(r.t, err)
+	data, err := io.ReadAll(got.Body)
+	check(r.t, err)
+	check(r.t, got.Body.Close())
+	return data, got
+}
+
+// keys lists a bucket.
+func (r *rig) keys(bucket string) []string {
+	r.t.Helper()
+	list, err := r.s3.client.ListObjectsV2(r.t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	check(r.t, err)
+	var keys []string
+	for _, o := range list.Contents {
+		keys = append(keys, *o.Key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// wantOne checks that a bucket holds one object, that it was written once, and that no upload is unfinished.
+func (r *rig) wantOne(bucket string) {
+	r.t.Helper()
+	keys := r.keys(bucket)
+	if len(keys) != 1 {
+		r.t.Errorf("bucket %s holds %d objects, want 1: %q", bucket, len(keys), keys)
+	}
+	for _, key := range keys {
+		if n := r.s3.writes(bucket + "/" + key); n != 1 {
+			r.t.Errorf("%s was written %d times", key, n)
+		}
+	}
+	r.wantNoUploads(bucket)
+}
+
+func (r *rig) wantNoUploads(bucket string) {
+	r.t.Helper()
+	if n := r.uploads(bucket); n != 0 {
+		r.t.Errorf("%d unfinished uploads in %s", n, bucket)
+	}
+}
+
+func (r *rig) uploads(bucket string) int {
+	r.t.Helper()
+	list, err := r.s3.client.ListMultipartUploads(r.t.Context(), &s3.ListMultipartUploadsInput{Bucket: &bucket})
+	check(r.t, err)
+	return len(list.Uploads)
+}
+
+func wantEqual[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %s, want %s", what, short(got), short(want))
+	}
+}
+
+func short(v any) string {
+	text := fmt.Sprintf("%v", v)
+	return text[:min(len(text), 300)]
+}
+
+// Short names for what tests use all the time.
+type (
+	doc          = catalog.DeliveryStream
+	httpHandler  = http.Handler
+	httpWriter   = http.ResponseWriter
+	httpRequest  = http.Request
+	tcpAddr      = net.TCPAddr
+	timeDuration = time.Duration
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func decodeEntry(t *testing.T, data []byte) delivery.LogEntry {
+	t.Helper()
+	var e delivery.LogEntry
+	check(t, json.Unmarshal(data, &e))
+	return e
+}

@@ -1,0 +1,121 @@
+package s3sink
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/names"
+)
+
+func goldenBatch() batch.Descriptor {
+	return batch.Descriptor{
+		Stream: "web.clicks", StreamID: "abcdefgh234567ab", Version: 3, Leg: names.LegS3, Shard: 2, First: 101, Last: 250,
+		Messages: 150, Records: 150, Bytes: 1000,
+		Oldest: time.Date(2026, 3, 9, 23, 5, 7, 123456789, time.FixedZone("", -3600)), Newest: time.Date(2026, 3, 10, 1, 0, 0, 0, time.UTC),
+	}
+}
+
+// TestNames is golden: a change of a name makes batches that were delivered before the change be delivered again. The
+// hashes were computed by another program.
+func TestNames(t *testing.T) {
+	const whole, rest = "f85cb5ba-7384-8d0e-a620-533e07d35f63", "574f66eb-0493-8e89-9d2a-ed114f1a6490"
+	tests := []struct {
+		name    string
+		version int
+		change  func(*types.ExtendedS3DestinationDescription)
+		variant variant
+		want    string
+	}{
+		{"no prefix", 3, nil, wholeBatch, "2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-" + whole},
+		{"a later version", 12, nil, wholeBatch, "2026/03/10/00/web.clicks-12-2026-03-10-00-05-07-" + whole},
+		{
+			"a folder", 3, func(d *types.ExtendedS3DestinationDescription) { d.Prefix = aws.String("myApp/") }, wholeBatch,
+			"myApp/2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-" + whole,
+		},
+		{
+			"a prefix is put before it as it is", 3,
+			func(d *types.ExtendedS3DestinationDescription) { d.Prefix = aws.String("legacy %s") }, wholeBatch,
+			"legacy %s2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-" + whole,
+		},
+		{
+			"gzip", 3, func(d *types.ExtendedS3DestinationDescription) { d.CompressionFormat = types.CompressionFormatGzip }, wholeBatch,
+			"2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-" + whole + ".gz",
+		},
+		{"what survived", 3, nil, survivors, "2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-" + rest},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			to := s3Destination("data")
+			if tt.change != nil {
+				tt.change(to)
+			}
+			got, err := newTarget("inst", goldenBatch(), tt.version, to, tt.variant)
+			check(t, err)
+			wantEqual(t, "the bucket", got.bucket, "data")
+			wantEqual(t, "the key", got.key, tt.want)
+		})
+	}
+}
+
+// TestNamesDiffer changes each thing that makes a batch another, and one that does not.
+func TestNamesDiffer(t *testing.T) {
+	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	same := batchUUID("inst", goldenBatch(), wholeBatch)
+	if !shape.MatchString(same) {
+		t.Errorf("%s has not the shape of a UUID", same)
+	}
+	tests := []struct {
+		name         string
+		installation string
+		change       func(*batch.Descriptor)
+		variant      variant
+		differs      bool
+	}{
+		{"installation", "inst2", func(*batch.Descriptor) {}, wholeBatch, true},
+		{"stream made again", "inst", func(d *batch.Descriptor) { d.StreamID = "abcdefgh234567ac" }, wholeBatch, true},
+		{"leg", "inst", func(d *batch.Descriptor) { d.Leg = names.LegBackup }, wholeBatch, true},
+		{"shard", "inst", func(d *batch.Descriptor) { d.Shard = 3 }, wholeBatch, true},
+		{"first", "inst", func(d *batch.Descriptor) { d.First = 102 }, wholeBatch, true},
+		{"arrival, by a nanosecond", "inst", func(d *batch.Descriptor) { d.Oldest = d.Oldest.Add(1) }, wholeBatch, true},
+		{"variant", "inst", func(*batch.Descriptor) {}, survivors, true},
+		{"a border between fields", "instabc", func(d *batch.Descriptor) { d.StreamID = "defgh234567ab" }, wholeBatch, true},
+		{"the zone of the arrival", "inst", func(d *batch.Descriptor) { d.Oldest = d.Oldest.UTC() }, wholeBatch, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := goldenBatch()
+			tt.change(&d)
+			wantEqual(t, "whether it differs", batchUUID(tt.installation, d, tt.variant) != same, tt.differs)
+		})
+	}
+}
+
+// TestUnsupported makes sure that what this build cannot write is refused and not written otherwise.
+func TestUnsupported(t *testing.T) {
+	tests := []struct {
+		name string
+		to   func(*types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription
+	}{
+		{"no S3 destination", func(*types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription { return nil }},
+		{"compression", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+			d.CompressionFormat = types.CompressionFormatSnappy
+			return d
+		}},
+		{"encryption", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+			d.EncryptionConfiguration = &types.EncryptionConfiguration{KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: aws.String("arn:aws:kms:us-east-1:000000000000:key/k")}}
+			return d
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, err := newTarget("inst", goldenBatch(), 1, tt.to(s3Destination("data")), wholeBatch); err == nil {
+				t.Errorf("accepted as %s", got)
+			}
+		})
+	}
+}

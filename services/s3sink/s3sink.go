@@ -1,0 +1,238 @@
+// Package s3sink delivers batches to S3.
+//
+// Guarantees, of which DESIGN.md tells the reasons and the failure cases:
+//   - A batch becomes one object, whose bytes are its records', concatenated, in order. However often a batch is delivered,
+//     by whomever, and whichever answer is lost, there is one object, written once.
+//   - An object is complete or not there: what was read is compared with the batch's counts before an object gets its name.
+//   - Nothing is overwritten, not even what somebody else put under a batch's name.
+//   - What expired before it could be delivered is counted and logged; what survives of such a batch is delivered under a
+//     name of its own, never over a whole object.
+//   - Memory is bounded by part size × workers × 2, whatever the size of a batch.
+//
+// Not guaranteed: one object where the configuration changed and the earlier destination refuses to be asked, or where a
+// PutObject under the earlier configuration is carried out after the next worker looked for it. Both are logged, where they
+// can be known, as possibly delivered twice. A store without conditional writes has a window in which two workers write the
+// same object, with the same bytes.
+package s3sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/catalog"
+	"hydrant/shared/delivery"
+	"hydrant/shared/members"
+	"hydrant/shared/names"
+	"hydrant/shared/recordlog"
+	"hydrant/shared/service"
+)
+
+const (
+	defaultRegion = "us-east-1"
+
+	// checksumsRequired is the value of --s3-checksums that leaves out the checksums which S3 does not insist on.
+	checksumsRequired = "required"
+
+	// grace is how long what is in work may go on when the service is to stop. With aborting an upload and handing the
+	// batch back it stays below 10 seconds.
+	grace = 5 * time.Second
+)
+
+// Config is the settings of the service.
+type Config struct {
+	NATS broker.Config `embed:""`
+
+	S3Endpoint        string        `name:"s3-endpoint" help:"Address of the S3 server, for example http://127.0.0.1:9000. Empty means AWS."`
+	S3Region          string        `name:"s3-region" default:"us-east-1" help:"Region that requests are signed for."`
+	S3PathStyle       bool          `name:"s3-path-style" help:"Name buckets in the path of the address instead of in its host name. Most S3 servers outside AWS need it."`
+	S3AccessKeyID     string        `name:"s3-access-key-id" help:"Access key. Without one, credentials are looked for where the AWS SDK does: environment, shared files, web identity, container, instance."`
+	S3SecretAccessKey string        `name:"s3-secret-access-key" secret:"" help:"Secret of the access key."`
+	S3SessionToken    string        `name:"s3-session-token" secret:"" help:"Session token of temporary credentials."`
+	S3Timeout         time.Duration `name:"s3-timeout" default:"60s" help:"How long S3 may take to answer a request. What sending a part takes is not counted."`
+	S3Checksums       string        `name:"s3-checksums" enum:"supported,required" default:"supported" help:"Send checksums wherever S3 supports them, or only where it insists on them, for S3 servers that refuse them otherwise: ${enum}."`
+	S3CreateBuckets   bool          `name:"s3-create-buckets" help:"Make a bucket that does not exist."`
+
+	PartSize int64 `name:"part-size" default:"8388608" help:"Bytes of a part. A larger object is sent in parts; each worker holds two in memory."`
+
+	Workers          int           `name:"workers" default:"8" help:"Batches delivered at once."`
+	WorkersPerStream int           `name:"workers-per-stream" default:"4" help:"Batches of one delivery stream delivered at once."`
+	AckWait          time.Duration `name:"ack-wait" default:"30s" help:"How long a worker may be silent before its batch is given to another."`
+	RetryMin         time.Duration `name:"retry-min" default:"1s" help:"Delay before a batch is tried a second time. It doubles with each try."`
+	RetryMax         time.Duration `name:"retry-max" default:"60s" help:"Longest delay between two tries of a batch."`
+}
+
+// Validate finds wrong values and contradictions.
+func (c Config) Validate() error {
+	if err := c.NATS.Validate(); err != nil {
+		return err
+	}
+	if err := c.validateS3(); err != nil {
+		return err
+	}
+	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
+		return fmt.Errorf("--part-size (HYDRANT_PART_SIZE): %d is not accepted; use %d (5 MiB, S3's own limit) to %d bytes", c.PartSize, minPartSize, maxPartSize)
+	}
+	return c.delivery().Validate()
+}
+
+func (c Config) validateS3() error {
+	if c.S3Endpoint != "" {
+		// The address is not repeated if it may have a password in it.
+		u, err := url.Parse(c.S3Endpoint)
+		if err != nil || u.User != nil {
+			return errors.New("--s3-endpoint (HYDRANT_S3_ENDPOINT): not an address that is accepted; use http:// or https:// with a host and a port, and no user")
+		}
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+			return fmt.Errorf("--s3-endpoint (HYDRANT_S3_ENDPOINT): %q is not accepted; use http:// or https:// with a host and a port", c.S3Endpoint)
+		}
+	}
+	switch {
+	case c.S3Region == "":
+		return errors.New(`--s3-region (HYDRANT_S3_REGION): "" is not accepted; use the name of a region, such as us-east-1`)
+	case (c.S3AccessKeyID == "") != (c.S3SecretAccessKey == ""):
+		return errors.New("--s3-access-key-id and --s3-secret-access-key (HYDRANT_S3_ACCESS_KEY_ID, HYDRANT_S3_SECRET_ACCESS_KEY): one is set without the other; set both, or neither to look for credentials where the AWS SDK does")
+	case c.S3SessionToken != "" && c.S3AccessKeyID == "":
+		return errors.New("--s3-session-token (HYDRANT_S3_SESSION_TOKEN): set without an access key; set --s3-access-key-id and --s3-secret-access-key too")
+	case c.S3Timeout < time.Second:
+		return fmt.Errorf("--s3-timeout (HYDRANT_S3_TIMEOUT): %s is not accepted; use 1s or more", c.S3Timeout)
+	case c.S3Checksums != "supported" && c.S3Checksums != checksumsRequired:
+		return fmt.Errorf("--s3-checksums (HYDRANT_S3_CHECKSUMS): %q is not accepted; use supported or required", c.S3Checksums)
+	}
+	return nil
+}
+
+func (c Config) delivery() delivery.Config {
+	return delivery.Config{
+		Leg: names.LegS3, LogStream: "S3Delivery", Location: bucketARN,
+		Workers: c.Workers, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
+		MinDelay: c.RetryMin, MaxDelay: c.RetryMax,
+	}
+}
+
+// bucketARN is how the error log names the destination.
+func bucketARN(d *catalog.DeliveryStream) string {
+	if d.Destination.S3 == nil {
+		return ""
+	}
+	return aws.ToString(d.Destination.S3.BucketARN)
+}
+
+// Service is the S3 sink.
+type Service struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *delivery.Metrics
+	buffers *buffers
+
+	conn atomic.Pointer[nats.Conn]
+	view atomic.Pointer[catalog.View]
+}
+
+var _ service.Service = (*Service)(nil)
+
+// New returns a service, or says which setting is wrong.
+func New(cfg Config, rt service.Runtime) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Service{
+		cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize),
+		metrics: delivery.NewMetrics("delivery_to_s3", rt.Metrics),
+	}, nil
+}
+
+// Ready implements service.Service.
+func (s *Service) Ready() error {
+	if conn := s.conn.Load(); conn == nil || !conn.IsConnected() {
+		return errors.New("not connected to NATS")
+	}
+	view := s.view.Load()
+	if view == nil {
+		return errors.New("the catalog has not been read")
+	}
+	return view.Ready()
+}
+
+// Run implements service.Service. While NATS is away it waits, and is not ready.
+func (s *Service) Run(ctx context.Context) error {
+	client, transport, err := newClient(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	conn, err := broker.Connect(s.cfg.NATS, "hydrant-s3sink", s.log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	s.conn.Store(conn)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	if err := broker.Prepare(ctx, js, s.cfg.NATS, s.log); err != nil {
+		return err
+	}
+	d := &destination{
+		client: client, records: recordlog.New(js), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
+		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired,
+	}
+	var documents *catalog.Catalog
+	err = s.persist(ctx, func() (err error) {
+		if d.installation, err = broker.InstallationID(ctx, js); err != nil {
+			return err
+		}
+		documents, err = catalog.Open(ctx, js)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, js, documents, d)
+}
+
+// serve delivers until ctx ends. The view and the membership outlive the deliveries that are being finished.
+func (s *Service) serve(ctx context.Context, js jetstream.JetStream, documents *catalog.Catalog, d *destination) error {
+	view := catalog.NewView(documents, s.log)
+	group := members.NewGroup(js, "s3sink", s.log)
+	runner := delivery.NewRunner(s.cfg.delivery(), js, view, d, s.metrics, s.log)
+
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer end()
+	running.Go(func() { view.Run(background, func(name names.Stream) { runner.Changed(ctx, name) }) })
+	// Nobody asks who the members are but the operator: the replicas share consumers.
+	running.Go(func() { group.Run(background, func() {}) })
+	s.view.Store(view)
+	return runner.Run(ctx)
+}
+
+// persist repeats what NATS may not be ready for.
+func (s *Service) persist(ctx context.Context, try func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := try()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if attempt%20 == 0 {
+			s.log.Warn("waiting for JetStream", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}

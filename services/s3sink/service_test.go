@@ -1,0 +1,316 @@
+package s3sink
+
+import (
+	"bytes"
+	stdgzip "compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/delivery"
+	"hydrant/shared/names"
+	"hydrant/shared/service"
+	"hydrant/shared/settings"
+)
+
+// TestObjects delivers batches of every form, from what was published to the object read back.
+func TestObjects(t *testing.T) {
+	tests := []struct {
+		name    string
+		options []option
+		size    int
+		parts   int
+	}{
+		{"one part", nil, 1000, 0},
+		{"no byte more than a part", nil, minPartSize, 0},
+		{"several parts", []option{prefixed("logs/")}, 12 << 20, 3},
+		{"gzip", []option{compressed}, 100_000, 0},
+		{"gzip in several parts", []option{compressed, prefixed("z")}, 12 << 20, 3},
+	}
+	r := newRig(t)
+	service, _ := r.start()
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := r.stream(names.Stream("demo."+string(rune('a'+i))), tt.options...)
+			want := s.fill(tt.size)
+			partsBefore := r.s3.count("UploadPart")
+			d := s.hand(s.batch())
+			got := s.delivered(d)
+
+			wantEqual(t, "the outcome", got.Outcome, batch.Delivered)
+			wantEqual(t, "the version", got.Version, 1)
+			wantEqual(t, "the records", got.Records, d.Records)
+			wantEqual(t, "the bytes", got.Bytes, int64(len(want)))
+			wantEqual(t, "the parts", r.s3.count("UploadPart")-partsBefore, tt.parts)
+
+			prefix := aws.ToString(s.doc.Destination.S3.Prefix) + d.Oldest.UTC().Format("2006/01/02/15/") + string(s.doc.Name) + "-1-" + d.Oldest.UTC().Format("2006-01-02-15-04-05-")
+			if !strings.HasPrefix(got.Location, "s3://data/"+prefix) {
+				t.Errorf("the location is %s, want it to begin with s3://data/%s", got.Location, prefix)
+			}
+			data, object := r.content(got.Location)
+			if s.doc.Destination.S3.CompressionFormat == "GZIP" {
+				wantEqual(t, "the ending", strings.HasSuffix(got.Location, ".gz"), true)
+				wantEqual(t, "Content-Encoding", aws.ToString(object.ContentEncoding), "gzip")
+				z, err := stdgzip.NewReader(bytes.NewReader(data))
+				check(t, err)
+				data, err = io.ReadAll(z)
+				check(t, err)
+			} else {
+				wantEqual(t, "Content-Encoding", aws.ToString(object.ContentEncoding), "")
+			}
+			if !bytes.Equal(data, want) {
+				t.Errorf("the object holds %d bytes that are not the %d that were published", len(data), len(want))
+			}
+			wantEqual(t, "Content-Type", aws.ToString(object.ContentType), "application/octet-stream")
+			wantEqual(t, "hydrant-batch", object.Metadata["hydrant-batch"], string(d.ID()))
+			wantEqual(t, "hydrant-records", object.Metadata["hydrant-records"], itoa(d.Records))
+			wantEqual(t, "hydrant-bytes", object.Metadata["hydrant-bytes"], itoa(len(want)))
+			wantEqual(t, "hydrant-expired", object.Metadata["hydrant-expired"], "")
+		})
+	}
+	wantEqual(t, "the objects", len(r.keys("data")), len(tests))
+	r.wantNoUploads("data")
+	if service.buffers.made > r.cfg.Workers*partsInMemory {
+		t.Errorf("%d buffers were made for %d workers", service.buffers.made, r.cfg.Workers)
+	}
+}
+
+// TestEmptyRecords delivers records without a byte: they count, and make an empty object.
+func TestEmptyRecords(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	s := r.stream("demo")
+	s.put(nil)
+	got := s.delivered(s.hand(s.batch()))
+	wantEqual(t, "the records", got.Records, 1)
+	data, _ := r.content(got.Location)
+	wantEqual(t, "the size", len(data), 0)
+}
+
+// TestNothingInIt is a batch of which everything had gone before it was cut.
+func TestNothingInIt(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	s := r.stream("demo")
+	got := s.delivered(s.hand(batch.Descriptor{
+		Stream: s.doc.Name, StreamID: s.doc.ID, Version: 1, Leg: names.LegS3, First: 1, Last: 7, Missing: 7, Reason: batch.ReasonGap,
+	}))
+	wantEqual(t, "the outcome", got.Outcome, batch.Expired)
+	wantEqual(t, "the messages that nobody counted", got.ExpiredMessages, 7)
+	wantEqual(t, "the objects", len(r.keys("data")), 0)
+}
+
+// TestSameBucketAndPrefix has two delivery streams, and a third of the first's name, write to one place.
+func TestSameBucketAndPrefix(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	for range 2 {
+		s := r.stream("demo", prefixed("p/"))
+		s.put([]byte("a record\n"))
+		s.delivered(s.hand(s.batch()))
+		check(t, r.documents().Remove(t.Context(), s.doc.Name, s.doc.ID))
+		check(t, r.js.DeleteStream(t.Context(), s.log().JetStream()))
+	}
+	other := r.stream("demo-1", prefixed("p/"))
+	other.put([]byte("a record\n"))
+	other.delivered(other.hand(other.batch()))
+	wantEqual(t, "the objects", len(r.keys("data")), 3)
+}
+
+// TestManyBatchesTwoServices has two replicas share the batches of two delivery streams.
+func TestManyBatchesTwoServices(t *testing.T) {
+	r := newRig(t)
+	one, _ := r.start()
+	two, _ := r.start()
+	var want [][]byte
+	var batches []batch.Descriptor
+	streams := []*deliveryStream{r.stream("one"), r.stream("two", compressed)}
+	for i := range 10 {
+		for _, s := range streams {
+			record := noise(600_000, i)
+			var d batch.Descriptor
+			if i%5 == 0 { // of several parts
+				first := s.put(record)
+				last := first
+				for range 10 {
+					last = s.put(record)
+				}
+				d = s.describe(first, last)
+				record = bytes.Repeat(record, 11)
+			} else {
+				seq := s.put(record)
+				d = s.describe(seq, seq)
+			}
+			want = append(want, record)
+			batches = append(batches, s.hand(d))
+		}
+	}
+	for i, d := range batches {
+		s := streams[i%2]
+		got := s.delivered(d)
+		data, _ := r.content(got.Location)
+		if i%2 == 1 {
+			z, err := stdgzip.NewReader(bytes.NewReader(data))
+			check(t, err)
+			data, err = io.ReadAll(z)
+			check(t, err)
+		}
+		if !bytes.Equal(data, want[i]) {
+			t.Errorf("%s holds other bytes than were published", got.Location)
+		}
+	}
+	wantEqual(t, "the objects", len(r.keys("data")), len(batches))
+	for _, key := range r.keys("data") {
+		wantEqual(t, "how often "+key+" was written", r.s3.writes("data/"+key), 1)
+	}
+	for _, s := range []*Service{one, two} {
+		if s.buffers.made > r.cfg.Workers*partsInMemory {
+			t.Errorf("%d buffers were made for %d workers", s.buffers.made, r.cfg.Workers)
+		}
+	}
+}
+
+// TestShutdownHandsBack stops a service while S3 does not answer; another then delivers the batch, once.
+func TestShutdownHandsBack(t *testing.T) {
+	for name, size := range map[string]int{"single put": 1000, "multipart": 12 << 20} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			reached := make(chan struct{}, 1)
+			heal := r.s3.fail("any", -1, hold(false, reached, nil))
+			_, stop := r.start(func(c *Config) { c.AckWait = time.Hour })
+			s := r.stream("demo")
+			s.fill(size)
+			d := s.hand(s.batch())
+			<-reached
+			stop()
+			wantEqual(t, "the outcomes", len(r.deliveries()), 0)
+			heal()
+			r.start(func(c *Config) { c.AckWait = time.Hour })
+			wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
+			r.wantOne("data")
+		})
+	}
+}
+
+// TestShutdownFinishes stops a service while S3 is slow: what is in work is finished.
+func TestShutdownFinishes(t *testing.T) {
+	r := newRig(t)
+	reached, release := make(chan struct{}, 1), make(chan struct{})
+	r.s3.fail("PutObject", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+		reached <- struct{}{}
+		<-release
+		store.ServeHTTP(w, q)
+	})
+	_, stop := r.start()
+	s := r.stream("demo")
+	s.put([]byte("one\n"))
+	s.hand(s.batch())
+	<-reached
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	close(release)
+	<-stopped
+	wantEqual(t, "the outcomes", len(r.deliveries()), 1)
+	r.wantOne("data")
+}
+
+// TestStartsWithoutNATS starts the service first and NATS afterwards.
+func TestStartsWithoutNATS(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.put([]byte("one\n"))
+	d := s.hand(s.batch())
+	dir, port := r.nats.StoreDir(), r.nats.Addr().(*tcpAddr).Port
+	r.nats.Shutdown()
+	r.nats.WaitForShutdown()
+	service, _ := r.start()
+	if err := service.Ready(); err == nil {
+		t.Error("ready without NATS")
+	}
+	r.nats = startNATS(t, strings.TrimSuffix(dir, "/jetstream"), port)
+	eventually(t, "ready", func() bool { return service.Ready() == nil })
+	wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
+	r.wantOne("data")
+}
+
+// TestReplicasAreListed looks for what an operator sees.
+func TestReplicasAreListed(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	kv, err := r.js.KeyValue(t.Context(), names.MembersBucket)
+	check(t, err)
+	eventually(t, "a member of the group s3sink", func() bool {
+		keys, err := kv.Keys(t.Context())
+		return err == nil && len(keys) == 1 && strings.HasPrefix(keys[0], "s3sink.")
+	})
+}
+
+func TestSettings(t *testing.T) {
+	defaults := Config{}
+	parser, err := settings.Parser("test", "", &defaults, io.Discard, os.Stderr, func(int) {})
+	check(t, err)
+	_, err = parser.Parse(nil)
+	check(t, err)
+	wantEqual(t, "the part size", defaults.PartSize, 8<<20)
+	wantEqual(t, "the workers", defaults.Workers, 8)
+	wantEqual(t, "the workers per stream", defaults.WorkersPerStream, 4)
+	wantEqual(t, "the ack wait", defaults.AckWait, 30*time.Second)
+	wantEqual(t, "the S3 timeout", defaults.S3Timeout, time.Minute)
+
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   string // in the error; "" if the settings are right
+	}{
+		{"defaults", func(*Config) {}, ""},
+		{"endpoint", func(c *Config) { c.S3Endpoint = "https://s3.example.com" }, ""},
+		{"endpoint without a scheme", func(c *Config) { c.S3Endpoint = "localhost:9000" }, "HYDRANT_S3_ENDPOINT"},
+		{"endpoint with a password", func(c *Config) { c.S3Endpoint = "http://me:hidden@localhost" }, "HYDRANT_S3_ENDPOINT"},
+		{"region", func(c *Config) { c.S3Region = "" }, "HYDRANT_S3_REGION"},
+		{"key without secret", func(c *Config) { c.S3AccessKeyID = "AKIA" }, "HYDRANT_S3_SECRET_ACCESS_KEY"},
+		{"secret without key", func(c *Config) { c.S3SecretAccessKey = "hidden" }, "HYDRANT_S3_ACCESS_KEY_ID"},
+		{"token without key", func(c *Config) { c.S3SessionToken = "hidden" }, "HYDRANT_S3_SESSION_TOKEN"},
+		{"timeout", func(c *Config) { c.S3Timeout = time.Millisecond }, "HYDRANT_S3_TIMEOUT"},
+		{"checksums", func(c *Config) { c.S3Checksums = "none" }, "HYDRANT_S3_CHECKSUMS"},
+		{"small parts", func(c *Config) { c.PartSize = minPartSize - 1 }, "HYDRANT_PART_SIZE"},
+		{"large parts", func(c *Config) { c.PartSize = maxPartSize + 1 }, "HYDRANT_PART_SIZE"},
+		{"workers", func(c *Config) { c.Workers = 0 }, "HYDRANT_WORKERS"},
+		{"workers per stream", func(c *Config) { c.WorkersPerStream = 9 }, "HYDRANT_WORKERS_PER_STREAM"},
+		{"retry", func(c *Config) { c.RetryMax = time.Millisecond }, "HYDRANT_RETRY_MAX"},
+		{"replicas", func(c *Config) { c.NATS.Replicas = 2 }, "HYDRANT_REPLICAS"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := defaults
+			tt.change(&cfg)
+			_, err := New(cfg, service.Runtime{Log: testLog(t), Metrics: prometheus.NewRegistry()})
+			switch {
+			case tt.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("the error is %v, want one that names %s", err, tt.want)
+			case err != nil && strings.Contains(err.Error(), "hidden"):
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+// TestUndeliverable is a destination that this build cannot write: the batch waits, for a newer build or another setting.
+func TestUndeliverable(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo", func(d *doc) { d.Destination.S3.CompressionFormat = "Snappy" })
+	s.put([]byte("one\n"))
+	_, err := r.destination().Deliver(t.Context(), s.attempt(s.batch()))
+	var e *delivery.Error
+	if !errors.As(err, &e) || e.Class != delivery.Permanent || !strings.Contains(e.Err.Error(), "Snappy") {
+		t.Errorf("Deliver returned %v, want a permanent error that names the compression", err)
+	}
+}

@@ -1,0 +1,344 @@
+package s3sink
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/delivery"
+	"hydrant/shared/faultpoint"
+)
+
+const (
+	minPartSize = 5 << 20 // S3's own limit for all parts but the last
+	maxPartSize = 1 << 30
+	maxParts    = 10_000 // S3's own
+
+	// partsInMemory is how many parts of one upload are filled or sent at once.
+	partsInMemory = 2
+
+	abortTime = 3 * time.Second
+)
+
+// upload makes one object from the log: with PutObject if everything fits into one part, otherwise as a multipart upload.
+// One goroutine reads and fills parts, others send them.
+type upload struct {
+	*try
+	to    target
+	holds batch.Descriptor
+
+	buffer []byte        // the part being filled
+	slots  chan struct{} // one for each part in memory
+	number int32         // of the last part sent
+	id     string        // of the multipart upload, once there is one
+
+	// doubtful tells that a multipart upload may be left of which nobody knows the id.
+	doubtful bool
+
+	sending sync.WaitGroup
+	failed  context.CancelCauseFunc
+	mu      sync.Mutex
+	parts   []types.CompletedPart
+}
+
+func (t *try) newUpload(to target, holds batch.Descriptor) *upload {
+	return &upload{try: t, to: to, holds: holds, slots: make(chan struct{}, partsInMemory)}
+}
+
+// run reads, sends and finishes. When it fails, everything it began is over, and aborted as far as S3 could be told.
+func (u *upload) run(ctx context.Context) (*delivery.Result, error) {
+	partsCtx, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	u.failed = failed
+	err := u.fill(partsCtx)
+	if err == nil && u.id != "" {
+		err = u.send(partsCtx)
+	}
+	if err != nil {
+		failed(err)
+	}
+	u.sending.Wait()
+	if cause := context.Cause(partsCtx); cause != nil {
+		err = cause
+	}
+	var result *delivery.Result
+	if err == nil {
+		result, err = u.finish(ctx)
+	}
+	u.release()
+	if err != nil && u.id != "" {
+		u.abort(ctx)
+	}
+	return result, err
+}
+
+// fill reads the log into parts, through the compressor. It fails if it read other than what the object is to hold.
+func (u *upload) fill(ctx context.Context) error {
+	object := u.encoders.encode(u.to, writerFunc(func(p []byte) error { return u.add(ctx, p) }))
+	counts, err := u.records.Read(ctx, u.holds, func(payload []byte) error {
+		_, err := object.Write(payload)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // a read that is cancelled may look like a short one
+	}
+	if !counts.Whole(u.holds) {
+		return &shortError{want: u.holds, got: counts}
+	}
+	return object.Close()
+}
+
+// add puts p into parts.
+func (u *upload) add(ctx context.Context, p []byte) error {
+	for len(p) > 0 {
+		if len(u.buffer) == cap(u.buffer) {
+			if err := u.next(ctx); err != nil {
+				return err
+			}
+		}
+		n := min(len(p), cap(u.buffer)-len(u.buffer))
+		u.buffer = append(u.buffer, p[:n]...)
+		p = p[n:]
+	}
+	return nil
+}
+
+// next sends the part that is full, if there is one, and begins another when one of those in memory has gone out.
+func (u *upload) next(ctx context.Context) error {
+	if u.buffer != nil {
+		if err := u.send(ctx); err != nil {
+			return err
+		}
+	}
+	select {
+	case u.slots <- struct{}{}:
+		u.buffer = u.buffers.get()
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// send hands the part to a goroutine of its own, which run waits for.
+func (u *upload) send(ctx context.Context) error {
+	if u.number == maxParts {
+		return &delivery.Error{
+			Class: delivery.Permanent, Code: codeInternal, Message: message(codeInternal),
+			Err: fmt.Errorf("%s needs more than %d parts of %d bytes: raise --part-size (HYDRANT_PART_SIZE)", u.to, maxParts, u.buffers.size),
+		}
+	}
+	if u.id == "" {
+		if err := u.begin(ctx); err != nil {
+			return err
+		}
+	}
+	u.number++
+	number, body := u.number, u.buffer
+	u.buffer = nil
+	u.sending.Go(func() {
+		defer u.giveBack(body)
+		if err := u.sendPart(ctx, number, body); err != nil {
+			u.failed(err)
+		}
+	})
+	return nil
+}
+
+// begin makes the multipart upload. A lost answer leaves an upload that nobody knows; so does a worker that is killed. The
+// sweep of a later attempt, or of this one where the SDK repeated the request, aborts it.
+func (u *upload) begin(ctx context.Context) error {
+	input := &s3.CreateMultipartUploadInput{
+		Bucket: &u.to.bucket, Key: &u.to.key, Metadata: u.metadata(),
+		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.encoding(),
+	}
+	if u.checksums {
+		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
+	}
+	return u.inBucket(ctx, u.to.bucket, func() error {
+		made, err := u.client.CreateMultipartUpload(ctx, input)
+		if err != nil {
+			u.doubtful = u.doubtful || !refused(err)
+			return err
+		}
+		u.id = aws.ToString(made.UploadId)
+		u.doubtful = u.doubtful || attempts(made.ResultMetadata) > 1
+		return nil
+	})
+}
+
+// sendPart sends one part. A repeat, after a lost answer too, replaces it by the same bytes.
+func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error {
+	input := &s3.UploadPartInput{
+		Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id, PartNumber: &number, Body: bytes.NewReader(body),
+	}
+	if u.checksums {
+		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
+	}
+	sent, err := u.client.UploadPart(ctx, input)
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.parts = append(u.parts, types.CompletedPart{PartNumber: &number, ETag: sent.ETag, ChecksumCRC32: sent.ChecksumCRC32})
+	return nil
+}
+
+// finish gives the object its name, by the one request that does: PutObject or CompleteMultipartUpload, on the condition
+// that nothing has the name yet.
+//
+//   - A repeat, after a lost answer or by another worker, fails the condition (412), and the object's metadata tell that
+//     the batch is delivered.
+//   - A worker that wakes after a minute finds that it no longer holds the batch and sends nothing; if it was stopped
+//     between the two, the condition fails. Only if the configuration changed meanwhile, so that its successor wrote
+//     another name, and it had sent the request of a PutObject before it was stopped, are there two objects.
+//   - Anything but a clear refusal may have taken effect, so the object is looked for at once. If that fails too, the next
+//     attempt finds it.
+func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
+	faultpoint.Hit("s3sink.before-complete")
+	if err := u.Held(); err != nil {
+		return nil, err
+	}
+	found, err := u.claim(ctx)
+	if err == nil {
+		faultpoint.Hit("s3sink.uploaded")
+		if found != nil {
+			return found, nil
+		}
+		return &delivery.Result{
+			Outcome: batch.Delivered, Location: u.to.String(), Version: u.to.version,
+			Records: u.holds.Records, Bytes: u.holds.Bytes, ExpiredRecords: u.Batch.Records - u.holds.Records,
+		}, nil
+	}
+	if refused(err) || over(ctx, err) {
+		return nil, err
+	}
+	return u.settle(ctx, err)
+}
+
+// settle finds out by the object whether a request with an unclear end took effect.
+func (u *upload) settle(ctx context.Context, cause error) (*delivery.Result, error) {
+	var options []func(*s3.Options)
+	if httpStatus(cause) != http.StatusPreconditionFailed {
+		options = append(options, once) // S3 is in trouble: the next attempt will ask again
+	}
+	found, err := u.head(ctx, u.to, options...)
+	var other *foreignError
+	switch {
+	case found != nil:
+		return found, nil
+	case errors.As(err, &other):
+		return nil, &delivery.Error{
+			Class: delivery.Permanent, Code: codeInternal, Err: err,
+			Message: "Another object has the name of the batch's object. Move it away, or change the prefix of the delivery stream.",
+		}
+	default:
+		return nil, cause
+	}
+}
+
+// claim writes the name if it is free. A store that does not know the condition is asked first and then written to
+// without: two workers at the same time may then both write, the same bytes, which shows as a second version or event.
+func (u *upload) claim(ctx context.Context) (*delivery.Result, error) {
+	if !u.conditions.refusedBy(u.to.bucket) {
+		err := u.commit(ctx, aws.String("*"))
+		if !refusesConditions(err) {
+			return nil, err
+		}
+	}
+	if found, err := u.head(ctx, u.to); found != nil || err != nil {
+		return found, err
+	}
+	err := u.commit(ctx, nil)
+	if err == nil && u.conditions.note(u.to.bucket) {
+		u.destination.log.Warn("the S3 server does not know If-None-Match on writes: objects are looked for before they are written, which two workers can do at the same time",
+			"bucket", u.to.bucket)
+	}
+	return nil, err
+}
+
+func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
+	if u.id != "" {
+		return u.complete(ctx, ifNoneMatch)
+	}
+	return u.inBucket(ctx, u.to.bucket, func() error {
+		_, err := u.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &u.to.bucket, Key: &u.to.key, Body: bytes.NewReader(u.buffer), IfNoneMatch: ifNoneMatch,
+			Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.encoding(),
+		}, onlyWhile(u.Held))
+		return err
+	})
+}
+
+func (u *upload) complete(ctx context.Context, ifNoneMatch *string) error {
+	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return cmp.Compare(*a.PartNumber, *b.PartNumber) })
+	_, err := u.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id, IfNoneMatch: ifNoneMatch,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
+	}, onlyWhile(u.Held))
+	return err
+}
+
+// abort gives the multipart upload up, also when ctx has ended. If that is lost the sweep of a later attempt does it.
+func (u *upload) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
+	defer cancel()
+	_, err := u.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id})
+	if err != nil && !absent(err) {
+		u.log.Warn("upload not aborted: a later attempt will", "object", u.to, "upload", u.id, "error", err)
+	}
+}
+
+func (u *upload) release() {
+	if u.buffer != nil {
+		u.giveBack(u.buffer)
+		u.buffer = nil
+	}
+}
+
+func (u *upload) giveBack(buffer []byte) {
+	u.buffers.put(buffer)
+	<-u.slots
+}
+
+func (u *upload) metadata() map[string]string {
+	m := map[string]string{
+		metadataBatch:   string(u.holds.ID()),
+		metadataRecords: strconv.Itoa(u.holds.Records),
+		metadataBytes:   strconv.FormatInt(u.holds.Bytes, 10),
+	}
+	if u.to.variant == survivors {
+		m[metadataExpired] = strconv.Itoa(u.Batch.Records - u.holds.Records)
+	}
+	return m
+}
+
+func (u *upload) encoding() *string {
+	if u.to.gzip {
+		return aws.String("gzip")
+	}
+	return nil
+}
+
+// attempts is how often the SDK sent a request that succeeded in the end.
+func attempts(metadata middleware.Metadata) int {
+	results, _ := retry.GetAttemptResults(metadata)
+	return len(results.Results)
+}

@@ -1,0 +1,433 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/names"
+	"hydrant/shared/natstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// lines is a log that goroutines may write to together.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func config(s *natstest.Server) broker.Config {
+	return broker.Config{NATSURL: s.URL(), NATSMonitorURL: s.MonitorURL(), Replicas: 1, Retention: 24 * time.Hour}
+}
+
+func connect(t *testing.T, cfg broker.Config, log *slog.Logger) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	conn, err := broker.Connect(cfg, t.Name(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, js
+}
+
+func TestPrepareMakesTheTopology(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	cfg.Retention = time.Hour
+	_, js := connect(t, cfg, quiet)
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]struct {
+		subject string
+		age     time.Duration
+		direct  bool
+	}{
+		names.BatchesStream:              {names.AllBatches, 2 * time.Hour, false},
+		names.DeliveriesStream:           {names.AllDeliveries, 14 * 24 * time.Hour, true},
+		names.ErrorsStream:               {names.AllErrors, 14 * 24 * time.Hour, true},
+		"KV_" + names.CatalogBucket:      {"$KV.STREAMS.>", 0, true},
+		"KV_" + names.MembersBucket:      {"$KV.MEMBERS.>", broker.MemberTTL, true},
+		"KV_" + names.InstallationBucket: {"$KV.HYDRANT.>", 0, true},
+	} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := stream.CachedInfo().Config
+		if len(got.Subjects) != 1 || got.Subjects[0] != want.subject || got.MaxAge != want.age || got.AllowDirect != want.direct {
+			t.Errorf("%s is on %v for %s, direct %t; want %+v", name, got.Subjects, got.MaxAge, got.AllowDirect, want)
+		}
+		if got.Storage != jetstream.FileStorage {
+			t.Errorf("%s is not on disk", name)
+		}
+		if !strings.HasPrefix(name, "KV_") && (got.Duplicates > 100*time.Millisecond || got.MaxConsumers < 10_000) {
+			t.Errorf("%s has a duplicate window of %s and at most %d consumers", name, got.Duplicates, got.MaxConsumers)
+		}
+	}
+}
+
+func TestPrepareIsIdempotent(t *testing.T) {
+	s := natstest.Start(t)
+	for _, c := range []struct {
+		name      string
+		retention time.Duration
+		want      time.Duration
+	}{
+		{"first", time.Hour, 2 * time.Hour},
+		{"again", time.Hour, 2 * time.Hour},
+		{"longer", 5 * time.Hour, 6 * time.Hour},
+		{"shorter: descriptors of older records are still needed", time.Hour, 6 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(s)
+			cfg.Retention = c.retention
+			_, js := connect(t, cfg, quiet)
+			if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+				t.Fatal(err)
+			}
+			stream, err := js.Stream(t.Context(), names.BatchesStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stream.CachedInfo().Config.MaxAge; got != c.want {
+				t.Errorf("batches are kept for %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPrepareRace(t *testing.T) {
+	for range 5 {
+		s := natstest.Start(t)
+		var wg sync.WaitGroup
+		for i := range 3 {
+			cfg := config(s)
+			cfg.Retention = time.Duration(i+1) * time.Hour // not even the settings have to be the same
+			_, js := connect(t, cfg, quiet)
+			wg.Go(func() {
+				if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+					t.Errorf("replica %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if _, err := s.JetStream().KeyValue(t.Context(), names.CatalogBucket); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPrepareWaitsForNATS(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	s.Stop()
+	var log lines
+	_, js := connect(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	prepared := make(chan error, 1)
+	go func() {
+		prepared <- broker.Prepare(t.Context(), js, cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	}()
+	natstest.WaitFor(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "waiting for") })
+	s.Restart()
+	if err := <-prepared; err != nil {
+		t.Error(err)
+	}
+
+	s.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { prepared <- broker.Prepare(ctx, js, cfg, quiet) }()
+	cancel()
+	if err := <-prepared; !errors.Is(err, context.Canceled) {
+		t.Errorf("when told to stop waiting: %v", err)
+	}
+}
+
+func TestPrepareRefusesWhatWaitingDoesNotChange(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	cfg.Replicas = 3 // of a server that is alone
+	_, js := connect(t, cfg, quiet)
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err == nil || !strings.Contains(err.Error(), "replicas") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestUnsyncedServer(t *testing.T) {
+	synced := natstest.Start(t)
+	unsynced := natstest.Start(t, func(o *server.Options) { o.SyncAlways = false })
+	for _, c := range []struct {
+		name    string
+		server  *natstest.Server
+		change  func(*broker.Config)
+		want    error
+		warning string
+	}{
+		{"synced", synced, func(*broker.Config) {}, nil, ""},
+		{"synced, address with a slash", synced, func(c *broker.Config) { c.NATSMonitorURL += "/" }, nil, ""},
+		{"unsynced", unsynced, func(*broker.Config) {}, broker.ErrUnsynced, ""},
+		{"unsynced, allowed", unsynced, func(c *broker.Config) { c.AllowUnsynced = true }, nil, "--allow-unsynced"},
+		{"unsynced, nobody can tell", unsynced, func(c *broker.Config) { c.NATSMonitorURL = "" }, nil, "HYDRANT_NATS_MONITOR_URL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(c.server)
+			c.change(&cfg)
+			var log lines
+			_, js := connect(t, cfg, quiet)
+			err := broker.Prepare(t.Context(), js, cfg, slog.New(slog.NewTextHandler(&log, nil)))
+			if !errors.Is(err, c.want) {
+				t.Errorf("error is %v, want %v", err, c.want)
+			}
+			if c.want != nil && !strings.Contains(err.Error(), "HYDRANT_ALLOW_UNSYNCED") {
+				t.Errorf("the error does not say what to do: %v", err)
+			}
+			if got := log.String(); strings.Contains(got, "level=WARN") != (c.warning != "") || !strings.Contains(got, c.warning) {
+				t.Errorf("the log is %q, want a warning with %q", got, c.warning)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	const serverLimit, accountLimit = 1 << 30, 1 << 28
+	s := natstest.Start(t, func(o *server.Options) { o.JetStreamMaxStore = serverLimit })
+	path := filepath.Join(t.TempDir(), "accounts.conf")
+	text := fmt.Sprintf(`accounts { A { jetstream: { max_mem: 1MB, max_file: %d }, users: [ {user: u, password: p} ] } }`, accountLimit)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := natstest.Start(t, func(o *server.Options) {
+		o.JetStreamMaxStore, o.Accounts, o.Users = serverLimit, parsed.Accounts, parsed.Users
+	})
+	for _, c := range []struct {
+		name   string
+		server *natstest.Server
+		change func(*broker.Config)
+		want   int64
+	}{
+		{"nobody knows", s, func(c *broker.Config) { c.NATSMonitorURL = "" }, 0},
+		{"the monitoring address", s, func(*broker.Config) {}, serverLimit},
+		{"the setting", s, func(c *broker.Config) { c.StoreBytes = 12345 }, 12345},
+		{"the account's limit", limited, func(*broker.Config) {}, accountLimit},
+		{"the setting before the account's limit", limited, func(c *broker.Config) { c.StoreBytes = 12345 }, 12345},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(c.server)
+			c.change(&cfg)
+			if c.server == limited {
+				cfg.NATSURL = strings.Replace(cfg.NATSURL, "://", "://u:p@", 1)
+			}
+			_, js := connect(t, cfg, quiet)
+			if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+				t.Fatal(err)
+			}
+			before, err := broker.Usage(t.Context(), js, cfg)
+			if err != nil || before.Limit != c.want {
+				t.Fatalf("usage is %+v, %v, want limit %d", before, err, c.want)
+			}
+			if _, err := js.Publish(t.Context(), names.DeliveriesSubject(names.LegS3, "a"), make([]byte, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+			after, err := broker.Usage(t.Context(), js, cfg)
+			if err != nil || after.Used < before.Used+100_000 {
+				t.Errorf("usage is %+v, %v, was %+v", after, err, before)
+			}
+		})
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	_, js := connect(t, cfg, quiet)
+	lost := cfg
+	lost.NATSMonitorURL = "http://127.0.0.1:1"
+	if _, err := broker.Usage(t.Context(), js, lost); err == nil {
+		t.Error("a limit that cannot be read is no error")
+	}
+	s.Stop()
+	if _, err := broker.Usage(t.Context(), js, cfg); err == nil {
+		t.Error("a store that cannot be read is no error")
+	}
+}
+
+// What was refused while NATS was away is not stored when it is back.
+func TestNoReconnectBuffer(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	conn, js := connect(t, cfg, quiet)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	natstest.WaitFor(t, "the client knows", func() bool { return !conn.IsConnected() })
+	for range 10 {
+		if err := conn.Publish("s", []byte("refused")); err == nil {
+			t.Error("a publish was taken while there is no NATS")
+		}
+		if _, err := js.Publish(t.Context(), "s", []byte("refused")); err == nil {
+			t.Error("a publish was acknowledged while there is no NATS")
+		}
+	}
+	s.Restart()
+	natstest.WaitFor(t, "stored", func() bool {
+		_, err := js.Publish(t.Context(), "s", []byte("accepted"))
+		return err == nil
+	})
+	info, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		m, err := stream.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(m.Data) == "refused" {
+			t.Errorf("message %d was refused and is stored", seq)
+		}
+	}
+}
+
+// A process whose credentials NATS refuses for a while works again when they are right.
+func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
+	password := func(p string) func(*server.Options) {
+		return func(o *server.Options) { o.Username, o.Password = "u", p }
+	}
+	s := natstest.Start(t, password("other"))
+	cfg := config(s)
+	cfg.NATSURL = strings.Replace(s.URL(), "://", "://u:hunter2@", 1)
+	var log lines
+	conn, _ := connect(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	natstest.WaitFor(t, "the refusal is logged", func() bool { return strings.Contains(log.String(), "Authorization") })
+	if conn.IsClosed() {
+		t.Fatal("the connection gave up")
+	}
+	s.Restart(password("hunter2"))
+	natstest.WaitFor(t, "connected", conn.IsConnected)
+	s.Restart(password("other"))
+	natstest.WaitFor(t, "refused again", func() bool { return strings.Count(log.String(), "Authorization") > 1 || conn.IsClosed() })
+	s.Restart(password("hunter2"))
+	natstest.WaitFor(t, "connected again", func() bool { return conn.IsConnected() || conn.IsClosed() })
+	if conn.IsClosed() {
+		t.Error("the connection gave up")
+	}
+	if strings.Contains(log.String(), "hunter2") {
+		t.Errorf("the log has the password:\n%s", log.String())
+	}
+}
+
+func TestInstallationIDRace(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	_, js := connect(t, cfg, quiet)
+	if _, err := broker.InstallationID(t.Context(), js); err == nil {
+		t.Error("there is an id before there is an installation")
+	}
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	ids := make(chan string, 8)
+	for range cap(ids) {
+		_, js := connect(t, cfg, quiet)
+		wg.Go(func() {
+			id, err := broker.InstallationID(t.Context(), js)
+			if err != nil {
+				t.Error(err)
+			}
+			ids <- id
+		})
+	}
+	wg.Wait()
+	first := <-ids
+	for len(ids) > 0 {
+		if id := <-ids; id != first || id == "" {
+			t.Errorf("ids are %q and %q", first, id)
+		}
+	}
+	s.Restart()
+	natstest.WaitFor(t, "the id is read after a restart", func() bool {
+		id, err := broker.InstallationID(t.Context(), js)
+		if err == nil && id != first {
+			t.Fatalf("the id is %q, was %q", id, first)
+		}
+		return err == nil
+	})
+}
+
+func TestLogConfig(t *testing.T) {
+	js := natstest.Start(t).JetStream()
+	for _, c := range []struct {
+		name              string
+		retention, window time.Duration
+	}{
+		{"a day", 24 * time.Hour, 2 * time.Minute},
+		{"seconds", 3 * time.Second, 3 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log := names.Log{Stream: names.Stream("web." + strings.ReplaceAll(c.name, " ", "-")), Shard: 1, ID: names.NewStreamID()}
+			stream, err := js.CreateStream(t.Context(), broker.LogConfig(log, c.retention, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := stream.CachedInfo().Config
+			if got.Name != log.JetStream() || got.MaxAge != c.retention || got.Duplicates != c.window || !got.AllowAtomicPublish || !got.AllowDirect {
+				t.Errorf("the log is %+v", got)
+			}
+			if got.Discard != jetstream.DiscardNew || got.MaxConsumers < 10_000 || got.Storage != jetstream.FileStorage {
+				t.Errorf("the log is %+v", got)
+			}
+			// A publish of a process that knows another incarnation is refused.
+			other := log
+			other.ID = names.NewStreamID()
+			_, err = js.Publish(t.Context(), log.Subject(), nil, jetstream.WithExpectStream(other.JetStream()))
+			var api *jetstream.APIError
+			if !errors.As(err, &api) || api.ErrorCode != 10060 {
+				t.Errorf("a publish to another incarnation gives %v", err)
+			}
+			if _, err := js.Publish(t.Context(), log.Subject(), nil, jetstream.WithExpectStream(log.JetStream())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package catalog
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hydrant/shared/names"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+func ptr[T any](v T) *T { return &v }
+
+func destination(bucket string) Destination {
+	return Destination{ID: "destinationId-000000000001", S3: &types.ExtendedS3DestinationDescription{
+		BucketARN:                ptr("arn:aws:s3:::" + bucket),
+		RoleARN:                  ptr("arn:aws:iam::000000000000:role/firehose"),
+		Prefix:                   ptr("raw/"),
+		BufferingHints:           &types.BufferingHints{SizeInMBs: ptr(int32(5)), IntervalInSeconds: ptr(int32(300))},
+		CompressionFormat:        types.CompressionFormatGzip,
+		EncryptionConfiguration:  &types.EncryptionConfiguration{NoEncryptionConfig: types.NoEncryptionConfigNoEncryption},
+		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(false)},
+		S3BackupMode:             types.S3BackupModeDisabled,
+	}}
+}
+
+func document(name names.Stream) *DeliveryStream {
+	return &DeliveryStream{
+		Format: Format, Name: name, ID: "abcdefghij234567", ARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/" + string(name),
+		Status: types.DeliveryStreamStatusActive, Created: time.Date(2026, 2, 25, 13, 4, 5, 678_000_000, time.UTC),
+		Shards: 1, RetentionSeconds: 86_400, Version: 1, Destination: destination("bucket"),
+	}
+}
+
+func TestDocumentGolden(t *testing.T) {
+	changed := document("web.clicks")
+	changed.Replace(destination("other"), time.Date(2026, 2, 26, 0, 0, 0, 0, time.UTC))
+	for _, c := range []struct {
+		file string
+		d    *DeliveryStream
+	}{{"document.json", document("web.clicks")}, {"document_updated.json", changed}} {
+		t.Run(c.file, func(t *testing.T) {
+			data, err := encode(c.d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pretty := jsontext.Value(bytes.Clone(data))
+			if err := pretty.Indent(jsontext.WithIndent("  ")); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", c.file)
+			if *update {
+				if err := os.WriteFile(path, append(pretty, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(append(pretty, '\n'), want) {
+				t.Errorf("the stored form is\n%s\nwant\n%s", pretty, want)
+			}
+			back, err := decode(want)
+			if err != nil || !reflect.DeepEqual(back, c.d) {
+				t.Errorf("read back as %+v, %v", back, err)
+			}
+		})
+	}
+}
+
+func TestEncodeLeavesTheDocumentAlone(t *testing.T) {
+	d := document("a")
+	d.Format = 0
+	if _, err := encode(d); err != nil || d.Format != 0 {
+		t.Errorf("format is %d, %v", d.Format, err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name, data string
+		newer      bool
+	}{
+		{"the next format", `{"format":2,"name":"a"}`, true},
+		{"a later form that looks different", `{"format":9,"name":{"x":1},"status":5}`, true},
+		{"no JSON", `hello`, false},
+		{"nothing", ``, false},
+		{"a wrong type", `{"format":1,"name":5}`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := decode([]byte(c.data))
+			if d != nil || err == nil || errors.Is(err, ErrNewerFormat) != c.newer {
+				t.Errorf("read as %+v, %v", d, err)
+			}
+		})
+	}
+}
+
+func TestReplaceKeepsWhatBatchesMayNeed(t *testing.T) {
+	d := document("a") // retention 24 hours
+	at := d.Created
+	for _, c := range []struct {
+		name  string
+		after time.Duration // since the one before
+		want  []int         // versions of Previous
+	}{
+		{"the first", time.Hour, []int{1}},
+		{"soon after", time.Hour, []int{1, 2}},
+		{"just before the oldest may go", 24*time.Hour - time.Second, []int{1, 2, 3}},
+		{"when the oldest may go", time.Second, []int{2, 3, 4}},
+		{"long after", 48 * time.Hour, []int{5}},
+	} {
+		at = at.Add(c.after)
+		from := d.Version
+		d.Replace(destination(c.name), at)
+		var got []int
+		for _, p := range d.Previous {
+			got = append(got, p.Version)
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: previous are %v, want %v", c.name, got, c.want)
+		}
+		if d.Version != from+1 || !d.Updated.Equal(at) || *d.Destination.S3.BucketARN != "arn:aws:s3:::"+c.name {
+			t.Errorf("%s: version %d, updated %s, destination %s", c.name, d.Version, d.Updated, *d.Destination.S3.BucketARN)
+		}
+	}
+}
+
+// A document may be in use while a copy of it is changed.
+func TestReplaceLeavesOlderCopiesAlone(t *testing.T) {
+	d := document("a")
+	d.Replace(destination("second"), d.Created.Add(time.Hour))
+	before := *d
+	d.Replace(destination("third"), d.Created.Add(2*time.Hour))
+	d.Replace(destination("fourth"), d.Created.Add(72*time.Hour))
+	if len(before.Previous) != 1 || before.Previous[0].Version != 1 || *before.Previous[0].Destination.S3.BucketARN != "arn:aws:s3:::bucket" {
+		t.Errorf("the copy's previous are %+v", before.Previous)
+	}
+}
+
+func TestDestinationsSince(t *testing.T) {
+	d := document("a")
+	for i := range 3 {
+		d.Replace(destination("x"), d.Created.Add(time.Duration(i+1)*time.Minute))
+	}
+	for _, c := range []struct {
+		name    string
+		version int
+		want    []int
+	}{
+		{"before all", 0, []int{1, 2, 3}},
+		{"the first", 1, []int{1, 2, 3}},
+		{"one in between", 2, []int{2, 3}},
+		{"the last before the present", 3, []int{3}},
+		{"the present", 4, nil},
+		{"a later one", 5, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []int
+			for _, p := range d.DestinationsSince(c.version) {
+				got = append(got, p.Version)
+			}
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestLegs(t *testing.T) {
+	d := document("a")
+	want := []LegHints{{Leg: names.LegS3, Bytes: 5 << 20, Interval: 300 * time.Second, Since: d.Created}}
+	if got := d.Legs(); !reflect.DeepEqual(got, want) {
+		t.Errorf("legs are %+v, want %+v", got, want)
+	}
+	d.Destination.S3 = nil
+	if got := d.Legs(); got != nil {
+		t.Errorf("without a destination the legs are %+v", got)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	for arn, want := range map[string]string{"arn:aws:s3:::my.bucket-1": "my.bucket-1", "arn:aws-cn:s3:::x": "x", "plain": "plain", "": ""} {
+		if got := Bucket(arn); got != want {
+			t.Errorf("%q has bucket %q, want %q", arn, got, want)
+		}
+	}
+}
