@@ -28,7 +28,9 @@ type options struct {
 	jsonForm bool
 }
 
-func main() {
+func main() { os.Exit(status()) }
+
+func status() int {
 	var o options
 	flag.StringVar(&o.dir, "dir", ".", "directory on the disk to measure on")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often the loads alternate")
@@ -39,8 +41,9 @@ func main() {
 	defer stop()
 	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 // figures are MB/s (10^6 bytes of records a second) of each round, in the order they were taken.

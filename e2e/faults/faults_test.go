@@ -91,7 +91,9 @@ func TestDeleteAndMakeAgain(t *testing.T) {
 	r := newRig(t, *seed, programs)
 	r.createStream("phoenix", "", 1, 0, types.CompressionFormatUncompressed)
 	stop := r.produce(t, rng, map[string]float64{"phoenix": 500})
-	for range 8 {
+	began := time.Now()
+	for life := range 8 {
+		t.Logf("life %d, %s after the start", life+1, time.Since(began).Round(time.Millisecond))
 		wait(t.Context(), 700*time.Millisecond)
 		_, err := r.client.DeleteDeliveryStream(t.Context(), &firehose.DeleteDeliveryStreamInput{DeliveryStreamName: aws.String("phoenix")})
 		r.must(err)
@@ -142,7 +144,7 @@ func (r *rig) produce(t *testing.T, rng *rand.Rand, rates map[string]float64) (s
 
 func (r *rig) schedule(t *testing.T, seed uint64, length time.Duration, targets []schedule.Target, actions []schedule.Action) schedule.Schedule {
 	s, err := schedule.New(schedule.Spec{
-		Seed: seed, Duration: length, Targets: targets, Actions: actions, MinGap: 200 * time.Millisecond, MaxGap: 2 * time.Second,
+		Seed: seed, Duration: length, Targets: targets, Actions: actions, MinGap: 200 * time.Millisecond, MaxGap: 1500 * time.Millisecond,
 	})
 	r.must(err)
 	t.Log("\n" + s.String())
@@ -153,11 +155,17 @@ func withoutReconfigure() []schedule.Action {
 	return slices.DeleteFunc(schedule.Standard("s3sink"), func(a schedule.Action) bool { return a.Name == schedule.Reconfigure })
 }
 
-// gentle are the actions that leave S3 alone.
+// gentle are the actions that leave S3 alone, and many changes of configuration.
 func gentle() []schedule.Action {
-	return slices.DeleteFunc(schedule.Standard("s3sink"), func(a schedule.Action) bool {
+	actions := slices.DeleteFunc(schedule.Standard("s3sink"), func(a schedule.Action) bool {
 		return a.Name == schedule.S3Storm || a.Name == schedule.KillEverything
 	})
+	for i, a := range actions {
+		if a.Name == schedule.Reconfigure {
+			actions[i].Weight = 20
+		}
+	}
+	return actions
 }
 
 func (r *rig) withoutS3() []schedule.Target {

@@ -31,6 +31,9 @@ import (
 	"hydrant/shared/service"
 )
 
+// farewell is how long telling the other replicas of the end may take.
+const farewell = time.Second
+
 // openings is how many cutters may be at their beginning at once.
 const openings = 64
 
@@ -136,13 +139,16 @@ func (s *Service) serve(ctx context.Context, conn *nats.Conn, js jetstream.JetSt
 	trimmer := newTrimmer(s.cfg, js, batches, view, group, s.metrics, s.log)
 
 	var running sync.WaitGroup
-	defer running.Wait()
 	running.Go(func() { link.run(ctx) })
 	running.Go(func() { view.Run(ctx, func(names.Stream) { work.look() }) })
 	running.Go(func() { group.Run(ctx, work.look) })
 	running.Go(func() { trimmer.run(ctx) })
 	s.view.Store(view)
 	work.run(ctx)
+	// The others are told of the end, if NATS answers: a request that it does not answer ends with the connection.
+	late := time.AfterFunc(farewell, conn.Close)
+	defer late.Stop()
+	running.Wait()
 	return ctx.Err()
 }
 

@@ -33,8 +33,11 @@ func TestContiguousWithThreeReplicas(t *testing.T) {
 	defer cancel()
 	for _, d := range streams {
 		load.Go(func() {
+			pace := time.NewTicker(10 * time.Millisecond)
+			defer pace.Stop()
 			for ctx.Err() == nil {
-				_ = store(ctx, r.js, d, 0, 5000)
+				_ = store(ctx, r.js, d, 0, 20_000)
+				<-pace.C
 			}
 		})
 	}
@@ -42,7 +45,7 @@ func TestContiguousWithThreeReplicas(t *testing.T) {
 	r.eventually("the third replica works", atWork)
 	blocked.stall()
 	for _, d := range streams {
-		r.awaitCut(d, r.log(d).LastSeq) // by the others
+		r.awaitLast(d, 0, r.log(d).LastSeq) // by the others
 	}
 	blocked.resume()
 	before, _ := third.value("hydrant_batches_cut_total")

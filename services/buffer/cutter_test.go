@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -347,4 +348,20 @@ func TestOrderIsVerified(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Membership is a hint: two replicas may work on the same key for as long as they like.
+func TestTwoCuttersOfOneKey(t *testing.T) {
+	r := newRig(t)
+	d := r.create(document("rivals", 1, 0))
+	rivals := []*cutter{r.cutter(d), r.cutter(d), r.cutter(d)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var cutting sync.WaitGroup
+	defer cutting.Wait()
+	defer cancel()
+	for _, c := range rivals {
+		cutting.Go(func() { c.run(ctx) })
+	}
+	r.put(d, 300, 1000)
+	r.awaitCut(d, 300)
 }

@@ -285,6 +285,16 @@ func (r *rig) awaitCut(d *catalog.DeliveryStream, last uint64) []batch.Descripto
 
 func (r *rig) awaitShard(d *catalog.DeliveryStream, shard names.Shard, last uint64) []batch.Descriptor {
 	r.Helper()
+	r.awaitLast(d, shard, last)
+	found := r.cut(d, shard)
+	if err := check(r.Context(), r.js, d.ID, found); err != nil {
+		r.Errorf("batches of %s: %v", d.Name, err)
+	}
+	return found
+}
+
+func (r *rig) awaitLast(d *catalog.DeliveryStream, shard names.Shard, last uint64) {
+	r.Helper()
 	subject := names.BatchesSubject(names.LegS3, d.Name, shard)
 	r.eventually(fmt.Sprintf("batches of %s up to %d", d.Name, last), func() bool {
 		m, err := r.batches.GetLastMsgForSubject(r.Context(), subject)
@@ -294,11 +304,6 @@ func (r *rig) awaitShard(d *catalog.DeliveryStream, shard names.Shard, last uint
 		found, err := batch.Decode(m.Data)
 		return err == nil && found.StreamID == d.ID && found.Last >= last
 	})
-	found := r.cut(d, shard)
-	if err := check(r.Context(), r.js, d.ID, found); err != nil {
-		r.Errorf("batches of %s: %v", d.Name, err)
-	}
-	return found
 }
 
 // check is the checker: the batches of one log have neither gap nor overlap, and say what the log has.

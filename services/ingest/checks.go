@@ -28,7 +28,7 @@ func checkCreate(in *firehose.CreateDeliveryStreamInput) error {
 		return err
 	}
 	err := checkDestinations([]member{
-		{"S3DestinationConfiguration", in.S3DestinationConfiguration != nil},
+		{"S3DestinationConfiguration", plainConfiguration(in) != nil},
 		{"ExtendedS3DestinationConfiguration", in.ExtendedS3DestinationConfiguration != nil},
 		{"AmazonOpenSearchServerlessDestinationConfiguration", in.AmazonOpenSearchServerlessDestinationConfiguration != nil},
 		{"AmazonopensearchserviceDestinationConfiguration", in.AmazonopensearchserviceDestinationConfiguration != nil},
@@ -100,7 +100,7 @@ func checkUpdate(in *firehose.UpdateDestinationInput) error {
 		return err
 	}
 	err := checkDestinations([]member{
-		{"S3DestinationUpdate", in.S3DestinationUpdate != nil},
+		{"S3DestinationUpdate", plainUpdate(in) != nil},
 		{"ExtendedS3DestinationUpdate", in.ExtendedS3DestinationUpdate != nil},
 		{"AmazonOpenSearchServerlessDestinationUpdate", in.AmazonOpenSearchServerlessDestinationUpdate != nil},
 		{"AmazonopensearchserviceDestinationUpdate", in.AmazonopensearchserviceDestinationUpdate != nil},

@@ -179,7 +179,7 @@ func (c *committer) commit(ctx context.Context, calls []*putCall) {
 		}
 		torn = a.outcome == outcomeTorn
 		c.owner.counts.Repeats.Add(1)
-		pause(attempt)
+		pause(ctx, attempt)
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *committer) commitEach(ctx context.Context, calls []*putCall) {
 			continue
 		}
 		c.owner.counts.Repeats.Add(1)
-		pause(attempt)
+		pause(ctx, attempt)
 	}
 }
 
@@ -339,10 +339,11 @@ func (c *committer) askTogether(messages []*logMessage, until time.Time) answer 
 func (c *committer) sendEach(messages []*logMessage) []awaited {
 	answers := make([]awaited, len(messages))
 	for i, m := range messages {
-		sent := false
-		if answers[i], sent = c.owner.replies.send(c.publication(m)); !sent {
+		answered, sent := c.owner.replies.send(c.publication(m))
+		answers[i] = answered
+		if !sent {
 			for rest := i + 1; rest < len(messages); rest++ {
-				answers[rest] = answers[i]
+				answers[rest] = answered
 			}
 			break
 		}
@@ -386,7 +387,10 @@ func (c *committer) until(asked time.Time, calls []*putCall) time.Time {
 
 // pause waits before the next try, longer with each, up to the longest, half of it by chance so that many logs do not come
 // back to a server together.
-func pause(attempt int) {
+func pause(ctx context.Context, attempt int) {
 	d := min(shortestPause<<min(attempt, 10), longestPause)
-	time.Sleep(d/2 + rand.N(d/2))
+	select {
+	case <-ctx.Done():
+	case <-time.After(d/2 + rand.N(d/2)):
+	}
 }

@@ -20,11 +20,20 @@ type s3Settings struct {
 	shape string // the request's member that held it
 }
 
+// plainConfiguration is the shape of 2016. The SDK steers clients away from it; Hydrant serves those that use it.
+func plainConfiguration(in *firehose.CreateDeliveryStreamInput) *types.S3DestinationConfiguration {
+	return in.S3DestinationConfiguration //nolint:staticcheck // deprecated, see above
+}
+
+func plainUpdate(in *firehose.UpdateDestinationInput) *types.S3DestinationUpdate {
+	return in.S3DestinationUpdate //nolint:staticcheck // deprecated, see above
+}
+
 func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) *s3Settings {
 	if in.ExtendedS3DestinationConfiguration != nil {
 		return &s3Settings{*in.ExtendedS3DestinationConfiguration, "ExtendedS3DestinationConfiguration"}
 	}
-	if s3 := in.S3DestinationConfiguration; s3 != nil {
+	if s3 := plainConfiguration(in); s3 != nil {
 		return &s3Settings{types.ExtendedS3DestinationConfiguration{
 			BucketARN:                s3.BucketARN,
 			RoleARN:                  s3.RoleARN,
@@ -62,7 +71,7 @@ func settingsOfUpdate(in *firehose.UpdateDestinationInput) *s3Settings {
 		}
 		return settings
 	}
-	if s3 := in.S3DestinationUpdate; s3 != nil {
+	if s3 := plainUpdate(in); s3 != nil {
 		return &s3Settings{types.ExtendedS3DestinationConfiguration{
 			BucketARN:                s3.BucketARN,
 			RoleARN:                  s3.RoleARN,

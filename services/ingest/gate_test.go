@@ -76,9 +76,7 @@ func TestGateKeepsTheStoreFromFillingUp(t *testing.T) {
 	r.must(err)
 
 	// The buffer trims what was delivered.
-	stream, err := r.js.Stream(t.Context(), logOf(one, 0).JetStream())
-	r.must(err)
-	r.must(stream.Purge(t.Context()))
+	r.must(r.logStream(logOf(one, 0)).Purge(t.Context()))
 	r.must(g.look(t.Context()))
 	for _, d := range []*catalog.DeliveryStream{one, three} {
 		if _, err := r.fill(l, d, 5); err != nil {

@@ -100,7 +100,7 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen (HYDRANT_LISTEN): %w", err)
 	}
@@ -161,10 +161,10 @@ func (s *Service) runBackend(ctx context.Context, conn *nats.Conn) error {
 	if err == nil {
 		err = s.serveFrom(ctx, conn, js)
 	}
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (s *Service) serveFrom(ctx context.Context, conn *nats.Conn, js jetstream.JetStream) error {
@@ -174,7 +174,7 @@ func (s *Service) serveFrom(ctx context.Context, conn *nats.Conn, js jetstream.J
 	}
 	view := catalog.NewView(documents, s.log)
 	gate := newGate(js, s.cfg.NATS, s.cfg.Gate, s.log)
-	refresher := newRefresher(view)
+	refresher := newRefresher(view.Freshen)
 	puts := newPutLog(conn, view, gate, s.log)
 	if err := registerCommitMetrics(s.registry, puts, gate); err != nil {
 		return err

@@ -54,10 +54,15 @@ type lifecycle struct {
 	refresher *refresher
 	wake      chan struct{} // holds one
 
-	pending map[names.StreamID]*pendingStep // of the goroutine in run
+	pending map[stepKey]*pendingStep // of the goroutine in run
 }
 
-// pendingStep is a delivery stream that is not ACTIVE.
+// stepKey is a delivery stream in a state that it is to leave.
+type stepKey struct {
+	id     names.StreamID
+	status types.DeliveryStreamStatus
+}
+
 type pendingStep struct {
 	due   time.Time
 	tries int
@@ -76,7 +81,7 @@ func (l *lifecycle) kick() {
 func (l *lifecycle) run(ctx context.Context) {
 	ticker := time.NewTicker(resumeEvery)
 	defer ticker.Stop()
-	l.pending = map[names.StreamID]*pendingStep{}
+	l.pending = map[stepKey]*pendingStep{}
 	for {
 		l.pass(ctx, time.Now())
 		select {
@@ -90,18 +95,19 @@ func (l *lifecycle) run(ctx context.Context) {
 
 // pass takes the steps that are due, and returns when they are taken or have failed.
 func (l *lifecycle) pass(ctx context.Context, now time.Time) {
-	pending := map[names.StreamID]*pendingStep{}
+	pending := map[stepKey]*pendingStep{}
 	slots := make(chan struct{}, atOnce)
 	var steps sync.WaitGroup
 	for _, d := range l.view.All() {
 		if d.Status == types.DeliveryStreamStatusActive {
 			continue
 		}
-		p := l.pending[d.ID]
+		key := stepKey{d.ID, d.Status}
+		p := l.pending[key]
 		if p == nil {
 			p = &pendingStep{due: l.firstDue(d, now)}
 		}
-		pending[d.ID] = p
+		pending[key] = p
 		if now.Before(p.due) {
 			continue
 		}

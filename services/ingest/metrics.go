@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,14 +53,15 @@ func newAPIMetrics(registry prometheus.Registerer, memory *memory) (*apiMetrics,
 		},
 		failedRecords: perStream("put_failed_records_total", "Records refused, or not known to be stored."),
 	}
-	collectors := []prometheus.Collector{m.requests, m.errors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "hydrant_request_memory_bytes",
 		Help: "Memory that requests in flight hold, out of --request-memory.",
-	}, func() float64 { return float64(memory.used.Load()) })}
+	}, func() float64 { return float64(memory.used.Load()) })
+	err := register(registry, m.requests, m.errors, held)
 	for _, series := range m.perStream() {
-		collectors = append(collectors, series)
+		err = errors.Join(err, register(registry, series))
 	}
-	return m, register(registry, collectors...)
+	return m, err
 }
 
 func register(registry prometheus.Registerer, collectors ...prometheus.Collector) error {

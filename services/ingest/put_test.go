@@ -189,7 +189,7 @@ func TestPutWithAnOldView(t *testing.T) {
 	r.create("again")
 
 	view := catalog.NewView(s.catalog(), discard())
-	a := &api{view: view, refresher: newRefresher(view), metrics: r.metrics}
+	a := &api{view: view, refresher: newRefresher(view.Freshen), metrics: r.metrics}
 	a.puts = newPutLog(s.nats.Conn(), view, newGate(s.js, r.cfg.NATS, r.cfg.Gate, discard()), discard())
 	follow := func(ctx context.Context) { view.Run(ctx, nil) }
 	first := s.run(follow)
@@ -237,29 +237,6 @@ func TestPutWhileCreatingOrDeleting(t *testing.T) {
 	}
 	_, err := r.put("c", "x")
 	wantError(t, err, "ResourceNotFoundException", "Firehose c not found under account 000000000000.")
-}
-
-// TestUnknownNamesCostNATSLittle checks that calls for names that do not exist share their look-ups.
-func TestUnknownNamesCostNATSLittle(t *testing.T) {
-	s := newSite(t)
-	r := s.start()
-	const calls = 400
-	before := s.requests()
-	done := make(chan error, calls)
-	for i := range calls {
-		go func() {
-			_, err := r.put(fmt.Sprint("unknown", i), "x")
-			done <- err
-		}()
-	}
-	for range calls {
-		if err := <-done; !isCode(err, "ResourceNotFoundException") {
-			t.Errorf("got %v", err)
-		}
-	}
-	if asked := s.requests() - before; asked > calls/2 {
-		t.Errorf("%d requests to NATS for %d calls", asked, calls)
-	}
 }
 
 func TestMetrics(t *testing.T) {

@@ -132,8 +132,9 @@ func (r *putReader) readName() error {
 			r.input.Stream = &name
 		}
 		return err
+	default:
+		return r.wrongType()
 	}
-	return r.wrongType()
 }
 
 func (r *putReader) readRecords() error {
@@ -201,15 +202,16 @@ func (r *putReader) readData(into *putRecord) error {
 		into.Data, err = r.decode(text)
 		into.HasData = true
 		return err
+	default:
+		return r.wrongType()
 	}
-	return r.wrongType()
 }
 
 var errNotBase64 = errors.New("not base64")
 
 // decode appends text's data to the arena. The package base64 skips line breaks, which are not of the alphabet.
 func (r *putReader) decode(text []byte) ([]byte, error) {
-	if bytes.ContainsAny(text, "\r\n") {
+	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
 		return nil, errNotBase64
 	}
 	room := r.arena[r.used:]

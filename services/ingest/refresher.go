@@ -3,8 +3,6 @@ package ingest
 import (
 	"context"
 	"time"
-
-	"hydrant/shared/catalog"
 )
 
 // refreshPause lies between two confirmations, so that calls for names that do not exist cost NATS a bounded number of
@@ -13,12 +11,12 @@ const refreshPause = 10 * time.Millisecond
 
 // refresher brings the view up to date for those who ask, one confirmation for all who asked before it began.
 type refresher struct {
-	view  *catalog.View
-	asked chan chan<- error
+	confirm func(context.Context) error // catalog.View.Freshen
+	asked   chan chan<- error
 }
 
-func newRefresher(view *catalog.View) *refresher {
-	return &refresher{view: view, asked: make(chan chan<- error)}
+func newRefresher(confirm func(context.Context) error) *refresher {
+	return &refresher{confirm: confirm, asked: make(chan chan<- error)}
 }
 
 // refresh returns nil when the view holds everything that was in the catalog when refresh was called.
@@ -47,7 +45,7 @@ func (r *refresher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := r.view.Freshen(ctx)
+		err := r.confirm(ctx)
 		for _, answer := range asking {
 			answer <- err
 		}

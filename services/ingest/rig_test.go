@@ -143,7 +143,7 @@ func eventually(t testing.TB, what string, check func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not after %s: %v", what, patience, err)
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 }
 
@@ -382,12 +382,6 @@ func (s *site) consumers() []string {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// requests counts what the JetStream API of the account was asked, by anybody.
-func (s *site) requests() uint64 {
-	s.t.Helper()
-	return must[*jetstream.AccountInfo](s.t)(s.js.AccountInfo(s.t.Context())).API.Total
-}
 
 // run runs f until the test ends, or until the function that it returns is called, which waits for it.
 func (s *site) run(f func(context.Context)) (stop func()) {

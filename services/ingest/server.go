@@ -100,7 +100,9 @@ func (s *webServer) run(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		err = web.Close()
 	}
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		return errors.Join(err, ended)
+	}
 	return err
 }
 

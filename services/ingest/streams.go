@@ -293,9 +293,10 @@ func (a *api) delete(ctx context.Context, in *firehose.DeleteDeliveryStreamInput
 			return refusal(codeResourceInUse, inUseMessage, name, a.cfg.AccountID, d.Status)
 		case types.DeliveryStreamStatusDeleting:
 			return errDeletingAlready
+		default:
+			d.Status = types.DeliveryStreamStatusDeleting
+			return nil
 		}
-		d.Status = types.DeliveryStreamStatusDeleting
-		return nil
 	})
 	if errors.Is(err, catalog.ErrNotFound) {
 		return nil, a.notFound(name)

@@ -21,7 +21,7 @@ func TestCreateAndDescribe(t *testing.T) {
 	before := time.Now().Add(-time.Second)
 	out, err := r.client.CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
 		DeliveryStreamName: aws.String("My.stream-1_x"),
-		S3DestinationConfiguration: &types.S3DestinationConfiguration{
+		S3DestinationConfiguration: &types.S3DestinationConfiguration{ //nolint:staticcheck // deprecated, and served
 			BucketARN: aws.String("arn:aws:s3:::bucket"),
 			RoleARN:   aws.String("arn:aws:iam::000000000000:role/r"),
 		},

@@ -48,7 +48,7 @@ func newClient(ctx context.Context, cfg Config) (*s3.Client, *http.Transport, er
 		}
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
 			r.MaxAttempts = sdkAttempts
-			r.MaxBackoff = time.Second     // longer waits belong to JetStream, where they hold no worker
+			r.MaxBackoff = cfg.RetryMin    // longer waits belong to JetStream, where they hold no worker
 			r.RateLimiter = ratelimit.None // one broken bucket is not to use up the others' retries
 		})
 		o.APIOptions = append(o.APIOptions, limitAttempts(cfg.S3Timeout))

@@ -19,17 +19,21 @@ import (
 // TestFaults has S3 fail in each way at each operation. The batch is delivered as one object, written once, and no upload
 // stays unfinished.
 func TestFaults(t *testing.T) {
-	refuse := []struct {
-		name string
-		do   action
+	const longer = sdkAttempts + 1 // than one attempt at the batch
+	faults := []struct {
+		name  string
+		times int
+		do    action
 	}{
-		{"500", answer(http.StatusInternalServerError, "InternalError")},
-		{"503", answer(http.StatusServiceUnavailable, "SlowDown")},
-		{"403", answer(http.StatusForbidden, "AccessDenied")},
-		{"reset", reset},
-		{"lost answer", lose},
-		{"slow answer", hold(true, nil, nil)},
-		{"black hole", hold(false, nil, nil)},
+		{"500", 1, answer(http.StatusInternalServerError, "InternalError")},
+		{"500 for longer", longer, answer(http.StatusInternalServerError, "InternalError")},
+		{"503", 1, answer(http.StatusServiceUnavailable, "SlowDown")},
+		{"403", 1, answer(http.StatusForbidden, "AccessDenied")},
+		{"reset", 1, reset},
+		{"lost answer", 1, lose},
+		{"lost answers for longer", longer, lose},
+		{"slow answer", 1, hold(true, nil, nil)},
+		{"black hole", 1, hold(false, nil, nil)},
 	}
 	operations := []struct {
 		name string
@@ -41,25 +45,20 @@ func TestFaults(t *testing.T) {
 		{"CompleteMultipartUpload", 6 << 20},
 	}
 	for _, op := range operations {
-		for _, fault := range refuse {
-			for times, many := range map[int]string{1: " once", 4: " for longer than one attempt"} {
-				if times > 1 && (fault.name == "slow answer" || fault.name == "black hole") {
-					continue // it takes long, and tells nothing more
-				}
-				t.Run(op.name+" "+fault.name+many, func(t *testing.T) {
-					t.Parallel()
-					r := newRig(t)
-					r.s3.fail(op.name, times, fault.do)
-					r.start(func(c *Config) { c.S3Timeout = time.Second })
-					s := r.stream("demo")
-					want := s.fill(op.size)
-					got := s.delivered(s.hand(s.batch()))
-					wantEqual(t, "the outcome", got.Outcome, batch.Delivered)
-					data, _ := r.content(got.Location)
-					wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
-					r.wantOne("data")
-				})
-			}
+		for _, fault := range faults {
+			t.Run(op.name+" "+fault.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				r.s3.fail(op.name, fault.times, fault.do)
+				r.start(func(c *Config) { c.S3Timeout = time.Second })
+				s := r.stream("demo")
+				want := s.fill(op.size)
+				got := s.delivered(s.hand(s.batch()))
+				wantEqual(t, "the outcome", got.Outcome, batch.Delivered)
+				data, _ := r.content(got.Location)
+				wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
+				r.wantOne("data")
+			})
 		}
 	}
 }

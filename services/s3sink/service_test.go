@@ -168,7 +168,7 @@ func TestManyBatchesTwoServices(t *testing.T) {
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), len(batches))
 	for _, key := range r.keys("data") {
-		wantEqual(t, "how often "+key+" was written", r.s3.writes("data/"+key), 1)
+		wantEqual(t, "how often "+key+" was written", r.s3.writes("data", key), 1)
 	}
 	for _, s := range []*Service{one, two} {
 		if s.buffers.made > r.cfg.Workers*partsInMemory {

@@ -46,6 +46,7 @@ type upload struct {
 	number int32         // of the last part sent
 	id     string        // of the multipart upload, once there is one
 
+	completed bool // this upload became the object
 	// doubtful tells that a multipart upload may be left of which nobody knows the id.
 	doubtful bool
 
@@ -80,8 +81,8 @@ func (u *upload) run(ctx context.Context) (*delivery.Result, error) {
 		result, err = u.finish(ctx)
 	}
 	u.release()
-	if err != nil && u.id != "" {
-		u.abort(ctx)
+	if u.id != "" && !u.completed {
+		u.abort(ctx) // also where the object turned out to be there already
 	}
 	return result, err
 }
@@ -276,7 +277,9 @@ func (u *upload) claim(ctx context.Context) (*delivery.Result, error) {
 
 func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 	if u.id != "" {
-		return u.complete(ctx, ifNoneMatch)
+		err := u.complete(ctx, ifNoneMatch)
+		u.completed = err == nil
+		return err
 	}
 	return u.inBucket(ctx, u.to.bucket, func() error {
 		_, err := u.client.PutObject(ctx, &s3.PutObjectInput{

@@ -97,7 +97,7 @@ func TestOldDestinationCannotBeAsked(t *testing.T) {
 	t.Run("500 for half of the retention", func(t *testing.T) {
 		r := newRig(t)
 		r.s3.bucket("other")
-		s := r.stream("demo", retained(2))
+		s := r.stream("demo", retained(600))
 		s.put([]byte("a record\n"))
 		d := s.batch()
 		s.update(toBucket("other"))

@@ -10,11 +10,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/record"
@@ -28,11 +28,12 @@ const (
 
 // Log reads record logs.
 type Log struct {
-	js jetstream.JetStream
+	js       jetstream.JetStream
+	patience time.Duration // with one pull
 }
 
 // New returns a reader of the logs on js.
-func New(js jetstream.JetStream) *Log { return &Log{js: js} }
+func New(js jetstream.JetStream) *Log { return &Log{js: js, patience: pullTime} }
 
 // Counts is what a read found.
 type Counts struct {
@@ -72,7 +73,7 @@ func (l *Log) Read(ctx context.Context, d batch.Descriptor, yield func(payload [
 	var counts Counts
 	stream := d.Log().JetStream()
 	for next := d.First; next <= d.Last; {
-		messages, err := l.pull(ctx, stream, next, int(min(d.Last-next+1, pullMessages)))
+		messages, err := l.pull(ctx, stream, next, min(d.Last-next+1, pullMessages))
 		if err != nil {
 			return counts, fmt.Errorf("read %s from %d: %w", stream, next, err)
 		}
@@ -80,11 +81,11 @@ func (l *Log) Read(ctx context.Context, d batch.Descriptor, yield func(payload [
 			return counts, nil
 		}
 		for _, m := range messages {
-			next = m.Sequence + 1
-			if m.Sequence > d.Last {
+			next = m.sequence + 1
+			if m.sequence > d.Last {
 				break
 			}
-			counts.add(m.Sequence, m.Header, len(m.Data))
+			counts.add(m.sequence, m.Header, len(m.Data))
 			if err := yield(m.Data); err != nil {
 				return counts, err
 			}
@@ -93,36 +94,77 @@ func (l *Log) Read(ctx context.Context, d batch.Descriptor, yield func(payload [
 	return counts, nil
 }
 
+// message is one of the log.
+type message struct {
+	*nats.Msg
+	sequence uint64
+}
+
 var errStalled = errors.New("the log did not answer in time")
 
 // pull reads a bounded piece that begins at sequence next; it is empty where the log has nothing from there on. All of it
 // is read before any is used, so that its time limit is that of the log alone. Should the log stall in the middle, what
 // came is a piece as well.
-func (l *Log) pull(ctx context.Context, stream string, next uint64, most int) ([]*jetstream.RawStreamMsg, error) {
-	if !l.js.Conn().IsConnected() {
-		return nil, nats.ErrDisconnected // GetBatch would leave a subscription behind
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, pullTime, errStalled)
-	defer cancel()
-	answers, err := jetstreamext.GetBatch(ctx, l.js, stream, most, jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(pullBytes))
+//
+// It speaks JetStream's direct get itself: the clients take a message whose publisher wrote a header of the name that
+// JetStream uses, such as Status, for JetStream's own word.
+func (l *Log) pull(ctx context.Context, stream string, next, most uint64) ([]message, error) {
+	conn := l.js.Conn()
+	answers := make(chan *nats.Msg, most+1) // with room for all, none is ever dropped
+	inbox := conn.NewInbox()
+	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
-	var messages []*jetstream.RawStreamMsg
-	for m, err := range answers {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return messages, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		messages = append(messages, m)
+	defer func() { _ = sub.Unsubscribe() }()
+	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, next, most, pullBytes)
+	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
+		return nil, err
 	}
-	// The end of ctx looks like the end of the answers.
-	if len(messages) == 0 && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, l.patience, errStalled)
+	defer cancel()
+	var messages []message
+	for {
+		select {
+		case m := <-answers:
+			sequence, found := stored(m)
+			if !found {
+				return messages, endOf(m)
+			}
+			if sequence < next {
+				return nil, fmt.Errorf("the log answered with message %d", sequence)
+			}
+			messages = append(messages, message{m, sequence})
+		case <-ctx.Done():
+			if len(messages) > 0 && errors.Is(context.Cause(ctx), errStalled) {
+				return messages, nil
+			}
+			return nil, context.Cause(ctx)
+		}
 	}
-	return messages, nil
+}
+
+// stored returns the sequence of a message of the log, and false for an answer that is JetStream's own. JetStream writes
+// its headers after those of the publisher.
+func stored(m *nats.Msg) (uint64, bool) {
+	values := m.Header.Values(jetstream.SequenceHeader)
+	if len(values) == 0 {
+		return 0, false
+	}
+	sequence, err := strconv.ParseUint(values[len(values)-1], 10, 64)
+	return sequence, err == nil
+}
+
+// endOf reads the answer after the last message.
+func endOf(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "204", "404": // the end of the piece; nothing there
+		return nil
+	case "503":
+		return nats.ErrNoResponders
+	default:
+		return fmt.Errorf("the log answered %q, %q", status, m.Header.Get("Description"))
+	}
 }
 
 func (c *Counts) add(sequence uint64, h nats.Header, size int) {

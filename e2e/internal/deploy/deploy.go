@@ -198,7 +198,7 @@ func S3Env(addr, dir string) []string {
 
 // NATSConfig is the configuration that Hydrant asks of a NATS server.
 func NATSConfig(addr, monitor, dir string, storeBytes int64) []byte {
-	return fmt.Appendf(nil, "listen: %q\nhttp: %q\njetstream { store_dir: %q, sync_interval: always, max_file_store: %d }\n",
+	return fmt.Appendf(nil, "listen: %q\nhttp: %q\nping_interval: 20s\nping_max: 2\njetstream { store_dir: %q, sync_interval: always, max_file_store: %d }\n",
 		addr, monitor, dir, storeBytes)
 }
 

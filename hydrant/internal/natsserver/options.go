@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -41,6 +42,8 @@ func options(cfg Config) (*server.Options, error) {
 		Host:                       host,
 		Port:                       port,
 		NoSigs:                     true,
+		PingInterval:               pingInterval,
+		MaxPingsOut:                maxPings,
 		DisableJetStreamBanner:     true,
 		JetStream:                  true,
 		StoreDir:                   cfg.StoreDir,
@@ -59,6 +62,13 @@ func options(cfg Config) (*server.Options, error) {
 	}
 	return opts, nil
 }
+
+// A client that is silent for pingInterval × maxPings is dropped: sooner than the duplicate window of the record logs ends,
+// so that what a frozen process had on its way when its put was repeated elsewhere cannot be stored after it.
+const (
+	pingInterval = 20 * time.Second
+	maxPings     = 2
+)
 
 // listenAddr splits a host:port into what the server's options take: they use -1 for any free port, and 0 for the default.
 func listenAddr(addr string) (host string, port int, err error) {
