@@ -248,7 +248,9 @@ func (l *lifecycle) confirm(ctx context.Context, d *catalog.DeliveryStream, stat
 	return nil
 }
 
-// remove deletes what there is of a delivery stream in DELETING, its document last.
+// remove deletes what there is of a delivery stream in DELETING, its document last, so that until then any replica goes on
+// with it. What a lost answer leaves open is done again and found gone; logs and consumers have names that a later delivery
+// stream never has, and the document is only removed as long as it is the one with d's id.
 func (l *lifecycle) remove(ctx context.Context, d *catalog.DeliveryStream) error {
 	if err := l.deleteLogs(ctx, d); err != nil {
 		return err
