@@ -25,6 +25,7 @@ const (
 	minPause   = 50 * time.Millisecond // before a cutter begins again at the cursor
 	maxPause   = 5 * time.Second
 	stuckPause = 30 * time.Second // when only a person can help
+	warnEvery  = 60               // failures in a row, which are five minutes
 )
 
 var (
@@ -128,24 +129,28 @@ func (c *cutter) follow(ctx context.Context, again <-chan struct{}) error {
 		return err
 	}
 	defer r.close(ctx)
-	for {
-		err = nil
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-again:
-			return errReconnect
-		case err = <-r.failed:
-		case <-c.changed:
-			err = c.rehint(ctx)
-		case a := <-r.arrivals:
-			err = c.take(ctx, a)
-		case <-c.timer.C:
-			err = c.elapsed(ctx)
-		}
-		if err != nil {
-			return err
-		}
+	for err == nil {
+		err = c.step(ctx, again, r)
+	}
+	return err
+}
+
+// step waits for the next thing to happen. An idle cutter waits for its reader alone: its timer runs only while something
+// is filled.
+func (c *cutter) step(ctx context.Context, again <-chan struct{}, r *reader) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-again:
+		return errReconnect
+	case err := <-r.failed:
+		return err
+	case <-c.changed:
+		return c.rehint(ctx)
+	case a := <-r.arrivals:
+		return c.take(ctx, a)
+	case <-c.timer.C:
+		return c.elapsed(ctx)
 	}
 }
 
@@ -297,7 +302,7 @@ func (c *cutter) tell(ctx context.Context, err error, failures int) {
 	case isStuck(err):
 		level = slog.LevelError
 	case errors.Is(err, errLostRace), errors.Is(err, errReconnect), !c.link.up():
-	case failures > 3:
+	case failures%warnEvery == 4:
 		level = slog.LevelWarn
 	}
 	c.log.Log(ctx, level, "beginning again at the cursor", "reason", err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -154,6 +155,28 @@ func TestTrimsUnderPressure(t *testing.T) {
 	if found.store.Limit != trimmer.cfg.NATS.StoreBytes || found.store.Used == 0 {
 		t.Errorf("the store is told to be %+v", found.store)
 	}
+}
+
+// A store at its limit refuses descriptors too. Acknowledging and trimming still work, and make all well again.
+func TestTrimsAFullStore(t *testing.T) {
+	const limit = 20 << 20
+	r := newRig(t, func(o *server.Options) { o.JetStreamMaxStore = limit })
+	d := r.create(document("full", 5, 900))
+	sink := r.sink(d)
+	r.put(d, 10, 1_000_000)
+	r.publish(d, d.ID, 1, 10)
+	var full error
+	for full == nil {
+		full = store(t.Context(), r.js, d, 0, 1_000_000)
+	}
+	r.deliver(sink, 1)
+	trimmer, _ := r.trimmer(func(c *Config) { c.NATS.StoreBytes = limit })
+	r.pass(trimmer)
+	if state := r.log(d); state.FirstSeq != 11 {
+		t.Fatalf("the log begins at %d, want 11, after %v", state.FirstSeq, full)
+	}
+	r.put(d, 1, 1_000_000)
+	r.publish(d, d.ID, 11, 11)
 }
 
 func TestTrimsAStreamWithMoreThanHalfItsShare(t *testing.T) {
