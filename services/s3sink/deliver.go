@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// survivorTries is how often what survives of a batch is read while more of it expires.
+	// survivorTries is how often what survives of a batch is counted and written while more of it expires.
 	survivorTries = 4
 	// mournAtMost bounds how long a batch of which nothing is left waits for S3 to say whether an earlier attempt took
 	// effect. Its descriptor is kept for an hour longer than its records.
@@ -106,7 +106,7 @@ func (t *try) deliver(ctx context.Context) (*delivery.Result, error) {
 // deliverRest deals with a batch of which the log gave less than it has: because records expired, because a purge removed
 // them, or because the read was cut short.
 func (t *try) deliverRest(ctx context.Context) (*delivery.Result, error) {
-	counts, err := t.records.Read(ctx, t.Batch, func([]byte) error { return nil })
+	counts, err := t.count(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -156,21 +156,28 @@ func (t *try) nothingLeft(ctx context.Context) (*delivery.Result, error) {
 }
 
 // writeSurvivors writes what is left of the batch under a name of its own. The object's metadata tells what it holds and
-// is written before it, so what is read has to be what was counted: if more expired in between, it is read once more.
+// is written before it, so what is read has to be what was counted: if more expired in between, it is counted again.
 func (t *try) writeSurvivors(ctx context.Context, counts recordlog.Counts) (*delivery.Result, error) {
 	for attempt := 1; ; attempt++ {
 		holds := t.Batch
 		holds.Messages, holds.Records, holds.Bytes = counts.Messages, counts.Records, counts.Bytes
 		result, err := t.write(ctx, t.rest, holds)
 		var short *shortError
-		if !errors.As(err, &short) {
+		if attempt == survivorTries || !errors.As(err, &short) {
 			return result, err
 		}
-		if attempt == survivorTries || !t.survive(short.got) {
+		if counts, err = t.count(ctx); err != nil {
 			return nil, err
 		}
-		counts = short.got
+		if !t.survive(counts) {
+			return nil, short
+		}
 	}
+}
+
+// count reads the batch for its counts alone.
+func (t *try) count(ctx context.Context) (recordlog.Counts, error) {
+	return t.records.Read(ctx, t.Batch, func([]byte) error { return nil })
 }
 
 // write makes the target from the log. holds is what the object is to hold: the batch, or what survived of it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"hydrant/shared/batch"
@@ -101,25 +102,28 @@ func TestWrongCounts(t *testing.T) {
 	wantEqual(t, "the objects", len(r.keys("data")), 0)
 }
 
-// TestExpiresDuringUpload removes the beginning after the whole was read once.
+// TestExpiresDuringUpload has more expire after what survived was counted, while the first part of it goes out.
 func TestExpiresDuringUpload(t *testing.T) {
 	r := newRig(t)
 	s := r.stream("demo", compressed)
 	s.fill(17 << 20)
 	d := s.batch()
-	cut := d.First + 5
-	// While the first part goes out nothing more than two parts has been read.
-	heal := r.s3.fail("CreateMultipartUpload", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
-		s.purge(d.First + 12)
+	s.purge(d.First + 3)
+	var mu sync.Mutex
+	uploads := 0
+	r.s3.fail("CreateMultipartUpload", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+		mu.Lock()
+		defer mu.Unlock()
+		if uploads++; uploads == 2 { // the first is of the whole batch
+			s.purge(d.Last - 1)
+		}
 		store.ServeHTTP(w, q)
 	})
-	defer heal()
-	s.purge(cut)
-	destination := r.destination()
-	result, err := destination.Deliver(t.Context(), s.attempt(d))
+	result, err := r.destination().Deliver(t.Context(), s.attempt(d))
 	check(t, err)
 	wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
-	wantEqual(t, "all records", result.Records+result.ExpiredRecords, d.Records)
+	wantEqual(t, "the records", result.Records, 4)
+	wantEqual(t, "the lost records", result.ExpiredRecords, d.Records-4)
 	r.wantOne("data")
 }
 

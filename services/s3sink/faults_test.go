@@ -260,6 +260,27 @@ func TestForeignObject(t *testing.T) {
 	}
 }
 
+// TestTakenNameNotReadable is told that the name is taken, and not allowed to look: that is what the owner has to know.
+func TestTakenNameNotReadable(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.put([]byte("a record"))
+	a := s.attempt(s.batch())
+	destination := r.destination()
+	_, err := destination.Deliver(t.Context(), a)
+	check(t, err)
+	r.s3.fail("HeadObject", -1, answer(http.StatusForbidden, "AccessDenied"))
+	for number := range 2 {
+		a.Number = number + 1
+		_, err = destination.Deliver(t.Context(), a)
+		var e *delivery.Error
+		if !errors.As(err, &e) || e.Code != codeAccessDenied || e.Class != delivery.Permanent {
+			t.Errorf("attempt %d: Deliver returned %v, want a permanent %s", a.Number, err, codeAccessDenied)
+		}
+	}
+	r.wantOne("data")
+}
+
 // TestKilledWorker finds the unfinished upload of a worker that is no more, and one whose id nobody ever learned.
 func TestKilledWorker(t *testing.T) {
 	r := newRig(t)

@@ -236,8 +236,9 @@ func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
 
 // settle finds out by the object whether a request with an unclear end took effect.
 func (u *upload) settle(ctx context.Context, cause error) (*delivery.Result, error) {
+	taken := httpStatus(cause) == http.StatusPreconditionFailed
 	var options []func(*s3.Options)
-	if httpStatus(cause) != http.StatusPreconditionFailed {
+	if !taken {
 		options = append(options, once) // S3 is in trouble: the next attempt will ask again
 	}
 	found, err := u.head(ctx, u.to, options...)
@@ -250,6 +251,8 @@ func (u *upload) settle(ctx context.Context, cause error) (*delivery.Result, err
 			Class: delivery.Permanent, Code: codeInternal, Err: err,
 			Message: "Another object has the name of the batch's object. Move it away, or change the prefix of the delivery stream.",
 		}
+	case taken && err != nil:
+		return nil, err // why the object cannot be looked at is what has to be put right
 	default:
 		return nil, cause
 	}
