@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,7 +61,13 @@ func (r *rig) play(t *testing.T, s schedule.Schedule, rng *rand.Rand) {
 	}
 }
 
+// carryOut does one event. The next one that concerns the same process waits until this one is over, which is a little
+// later than the schedule has it.
 func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
+	for _, name := range r.sortedTargets(event) {
+		r.parts[name].event.Lock()
+		defer r.parts[name].event.Unlock()
+	}
 	over := func() { wait(t.Context(), event.Length) }
 	switch name, isPoint := strings.CutPrefix(event.Action, point); {
 	case isPoint:
@@ -84,6 +91,16 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 		over()
 		r.each(t, event, func(p *part) error { return p.Restart() })
 	}
+}
+
+// sortedTargets are in one order for all, so that two events cannot wait for each other.
+func (r *rig) sortedTargets(event schedule.Event) []string {
+	targets := make([]string, len(event.Targets))
+	for i, target := range event.Targets {
+		targets[i] = target.Name
+	}
+	slices.Sort(targets)
+	return targets
 }
 
 func (r *rig) each(t *testing.T, event schedule.Event, do func(*part) error) {

@@ -59,6 +59,7 @@ type part struct {
 	*proc.Process
 	ready string // address of its readiness, if it has one
 	armed string // file that arms its fault points
+	event sync.Mutex
 }
 
 func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
