@@ -227,8 +227,9 @@ func permanent(err error) bool {
 		return false
 	case replicasNotSupported:
 		return true
+	default:
+		return api.Code == 400
 	}
-	return api.Code == 400
 }
 
 // Error codes of the server for which nats.go has no name.

@@ -95,7 +95,7 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 		if got.Storage != jetstream.FileStorage {
 			t.Errorf("%s is not on disk", name)
 		}
-		if !strings.HasPrefix(name, "KV_") && (got.Duplicates > 100*time.Millisecond || got.MaxConsumers < 10_000) {
+		if got.Duplicates > 100*time.Millisecond || !strings.HasPrefix(name, "KV_") && got.MaxConsumers < 10_000 {
 			t.Errorf("%s has a duplicate window of %s and at most %d consumers", name, got.Duplicates, got.MaxConsumers)
 		}
 	}

@@ -63,12 +63,31 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 	}
 	for _, b := range buckets {
 		b.Replicas = cfg.Replicas
-		_, err := js.CreateKeyValue(ctx, b)
-		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		if err := ensureBucket(ctx, js, b); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
 	}
 	return nil
+}
+
+// ensureBucket makes a bucket that is missing. The client gives its stream a duplicate window of minutes, which nothing
+// needs.
+func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	_, err := js.CreateKeyValue(ctx, want)
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		return err
+	}
+	stream, err := js.Stream(ctx, "KV_"+want.Bucket)
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	if config.Duplicates <= minimalDuplicates {
+		return nil
+	}
+	config.Duplicates = minimalDuplicates
+	_, err = js.UpdateStream(ctx, config)
+	return err
 }
 
 // MemberTTL is how long a replica counts as live after its last sign of life.

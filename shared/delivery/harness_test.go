@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -248,7 +249,7 @@ func (i *installation) runOn(conn *nats.Conn, cfg Config, d Destination, gate *s
 		})
 	})
 	wg.Go(func() {
-		if err := r.Run(ctx); err != context.Canceled {
+		if err := r.Run(ctx); !errors.Is(err, context.Canceled) {
 			i.t.Errorf("the runner ended with %v", err)
 		}
 	})

@@ -47,12 +47,19 @@ func (m *Metrics) delivered(d batch.Delivery) {
 	m.records.WithLabelValues(stream).Add(float64(d.Records))
 	m.batches.WithLabelValues(stream).Inc()
 	m.expired.WithLabelValues(stream).Add(float64(d.ExpiredRecords))
-	m.freshness.WithLabelValues(stream).Set(time.Since(d.Oldest).Seconds())
+	m.age(d.Stream, d.Oldest)
 }
 
 func (m *Metrics) failed(d batch.Descriptor, code string) {
 	m.failures.WithLabelValues(string(d.Stream), code).Inc()
-	m.freshness.WithLabelValues(string(d.Stream)).Set(time.Since(d.Oldest).Seconds())
+	m.age(d.Stream, d.Oldest)
+}
+
+// age does not know that of a batch of which nothing was left when it was cut.
+func (m *Metrics) age(stream names.Stream, oldest time.Time) {
+	if !oldest.IsZero() {
+		m.freshness.WithLabelValues(string(stream)).Set(time.Since(oldest).Seconds())
+	}
 }
 
 // forget drops the series of a delivery stream that is gone.

@@ -198,7 +198,10 @@ func TestNotHeldWhileNATSIsAway(t *testing.T) {
 	}{
 		{
 			"stopped", func(i *installation, _ *natstest.Proxy) { i.server.Stop() },
-			func(i *installation, _ *natstest.Proxy) { i.server.Restart() },
+			func(i *installation, _ *natstest.Proxy) {
+				i.server.Restart()
+				natstest.WaitFor(i.t, "the test is connected", i.js.Conn().IsConnected)
+			},
 		},
 		// The connection takes what is sent, and the client does not know that nobody gets it.
 		{"silent", func(_ *installation, p *natstest.Proxy) { p.Stall() }, func(_ *installation, p *natstest.Proxy) { p.Resume() }},
@@ -248,23 +251,26 @@ func TestNotHeldStaysSo(t *testing.T) {
 	proxy := i.server.Proxy()
 	cfg := testConfig()
 	cfg.AckWait = time.Second
-	lost := make(chan error, 1)
+	attempts, goOn := make(chan Attempt), make(chan struct{})
 	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		if a.Number > 1 {
-			return succeed(ctx, a)
+		if a.Number == 1 {
+			attempts <- a
+			<-goOn
 		}
-		proxy.Stall()
-		natstest.WaitFor(t, "not held", func() bool { return a.Held() != nil })
-		proxy.Resume()
-		<-time.After(cfg.AckWait) // words of work in progress would arrive now
-		lost <- a.Held()
 		return succeed(ctx, a) // as one that does not ask
 	})
 	i.runOn(dial(t, proxy.URL()), cfg, to, nil)
 	id := i.cut(describe(stream, 0))
-	if err := <-lost; !errors.Is(err, ErrNotHeld) {
+	a := <-attempts
+	proxy.Stall()
+	natstest.WaitFor(t, "not held", func() bool { return a.Held() != nil })
+	<-time.After(cfg.AckWait) // now another may have it
+	proxy.Resume()
+	<-time.After(cfg.AckWait / 2) // words of work in progress would arrive
+	if err := a.Held(); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("held again: %v", err)
 	}
+	close(goOn)
 	i.awaitOutcome(id)
 	i.awaitAllAcknowledged(stream)
 }

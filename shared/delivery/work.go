@@ -109,14 +109,11 @@ func (w *work) deliver(ctx context.Context) {
 	w.succeed(ctx, d, result)
 }
 
-// owner returns the delivery stream that the batch is of, or nil if that is deleted. The view may lag behind the buffer's,
-// so what it does not know is looked up before it is believed to be gone. It may also lag behind that of a replica which
-// tried the batch before: a destination can find what an earlier attempt did only under a configuration it knows of.
+// owner returns the delivery stream that the batch is of, or nil if that is deleted. The view is brought up to date first.
+// It may lag behind the buffer's, and behind that of a replica which tried the batch before: a destination can find what an
+// earlier attempt did only under a configuration it knows of. That JetStream says it is the first attempt proves nothing:
+// this process may have slept since it was told so.
 func (w *work) owner(ctx context.Context, d batch.Descriptor) (*catalog.DeliveryStream, error) {
-	stream := w.view.Get(d.Stream)
-	if w.attempt == 1 && stream != nil && stream.ID == d.StreamID && stream.Version >= d.Version {
-		return stream, nil
-	}
 	if err := w.view.Freshen(ctx); err != nil {
 		return nil, err
 	}

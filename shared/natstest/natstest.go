@@ -7,6 +7,7 @@
 package natstest
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -71,7 +72,7 @@ func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 10_000 + rand.N(20_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = l.Close()
 			return port

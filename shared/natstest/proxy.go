@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -22,7 +23,7 @@ type Proxy struct {
 // Proxy returns a new proxy to the server, which ends with the test.
 func (s *Server) Proxy() *Proxy {
 	s.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatalf("natstest: %v", err)
 	}
@@ -61,7 +62,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
 		if err != nil {
 			_ = client.Close() // as if it had been refused
 			continue

@@ -92,7 +92,13 @@ func runWithAdmin(ctx context.Context, s Service, addr string, registry *prometh
 	if err != nil {
 		return err
 	}
-	return RunAll(ctx, admin.Run, s.Run)
+	return RunAll(ctx, admin.Run, func(ctx context.Context) error {
+		err := s.Run(ctx)
+		if err == nil && ctx.Err() == nil {
+			return errors.New("the service ended by itself") // its admin port alone would look like a service
+		}
+		return err
+	})
 }
 
 // RunAll runs each part in a goroutine of its own until ctx ends or one part returns an error, then ends the others and
