@@ -47,7 +47,7 @@ fuzz: ## fuzz everything that parses bytes from outside, FUZZTIME (20s) each
 
 .PHONY: lint
 lint: $(LINT) ## run the linters
-	@set -e; test -z "$$(gofmt -l $(MODULES) | tee /dev/stderr)"; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yml ./...); done
+	@set -e; unformatted=$$(gofmt -l $(MODULES)); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yml ./...); done
 
 $(LINT):
 	GOBIN=$(dir $(LINT)) GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

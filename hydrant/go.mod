@@ -18,11 +18,7 @@ require (
 	hydrant/shared v0.0.0
 )
 
-require (
-	github.com/go-json-experiment/json v1.27.2 // indirect
-	github.com/synadia-io/orbit.go/jetstreamext v0.3.2 // indirect
-	github.com/synadia-io/orbit.go/natsext v0.1.3 // indirect
-)
+require github.com/go-json-experiment/json v1.27.2 // indirect
 
 require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect

@@ -14,21 +14,18 @@ package buffer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
-	"hydrant/shared/catalog"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
+	"hydrant/shared/session"
 )
 
 // farewell is how long telling the other replicas of the end may take.
@@ -65,8 +62,7 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	conn atomic.Pointer[nats.Conn]
-	view atomic.Pointer[catalog.View]
+	session session.Session
 }
 
 var _ service.Service = (*Service)(nil)
@@ -84,50 +80,29 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 }
 
 // Ready implements service.Service.
-func (s *Service) Ready() error {
-	if conn := s.conn.Load(); conn == nil || !conn.IsConnected() {
-		return errors.New("not connected to NATS")
-	}
-	view := s.view.Load()
-	if view == nil {
-		return errors.New("the catalog has not been read")
-	}
-	return view.Ready()
-}
+func (s *Service) Ready() error { return s.session.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready. It ends at once: there is nothing to
 // finish or to hand back.
 func (s *Service) Run(ctx context.Context) error {
-	conn, err := broker.Connect(s.cfg.NATS, "hydrant-buffer", s.log)
+	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-buffer", s.log)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	s.conn.Store(conn)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	if err := broker.Prepare(ctx, js, s.cfg.NATS, s.log); err != nil {
-		return err
-	}
-	var documents *catalog.Catalog
+	defer open.Conn.Close()
 	var batches jetstream.Stream
-	err = s.persist(ctx, func() (err error) {
-		if documents, err = catalog.Open(ctx, js); err != nil {
-			return err
-		}
-		batches, err = js.Stream(ctx, names.BatchesStream)
+	err = session.Persist(ctx, s.log, func() (err error) {
+		batches, err = open.JetStream.Stream(ctx, names.BatchesStream)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, conn, js, documents, batches)
+	return s.serve(ctx, open, batches)
 }
 
-func (s *Service) serve(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, documents *catalog.Catalog, batches jetstream.Stream) error {
-	view := catalog.NewView(documents, s.log)
+func (s *Service) serve(ctx context.Context, open session.Handles, batches jetstream.Stream) error {
+	conn, js, view := open.Conn, open.JetStream, open.View
 	group := members.NewGroup(js, "buffer", s.log)
 	link := newLink(conn)
 	work := &allotment{
@@ -143,29 +118,10 @@ func (s *Service) serve(ctx context.Context, conn *nats.Conn, js jetstream.JetSt
 	running.Go(func() { view.Run(ctx, func(names.Stream) { work.look() }) })
 	running.Go(func() { group.Run(ctx, work.look) })
 	running.Go(func() { trimmer.run(ctx) })
-	s.view.Store(view)
 	work.run(ctx)
 	// The others are told of the end, if NATS answers: a request that it does not answer ends with the connection.
 	late := time.AfterFunc(farewell, conn.Close)
 	defer late.Stop()
 	running.Wait()
 	return ctx.Err()
-}
-
-// persist repeats what NATS may not be ready for.
-func (s *Service) persist(ctx context.Context, try func() error) error {
-	for attempt := 0; ; attempt++ {
-		err := try()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if attempt%20 == 0 {
-			s.log.Warn("waiting for JetStream", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
 }

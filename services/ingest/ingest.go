@@ -24,18 +24,15 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hydrant/shared/broker"
-	"hydrant/shared/catalog"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
+	"hydrant/shared/session"
 )
 
 // Config is the service's settings.
@@ -85,7 +82,7 @@ type Service struct {
 	metrics  *apiMetrics
 	listener net.Listener
 	server   *webServer
-	view     atomic.Pointer[catalog.View] // once there is one
+	session  session.Session
 
 	resumeAfter time.Duration // a constant, but for tests
 }
@@ -124,17 +121,12 @@ func (s *Service) Ready() error {
 	if s.server.operations.Load() == nil {
 		return errors.New("waiting for NATS")
 	}
-	return s.view.Load().Ready()
+	return s.session.Ready()
 }
 
 // Run serves until ctx ends. It then takes no more requests, finishes those in flight, and ends what they needed: the
 // put log and what is beside it, and the connection to NATS last.
 func (s *Service) Run(ctx context.Context) error {
-	conn, err := broker.Connect(s.cfg.NATS, "hydrant-ingest", s.log)
-	if err != nil {
-		return errors.Join(err, s.listener.Close())
-	}
-	defer conn.Close()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	working, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -143,23 +135,20 @@ func (s *Service) Run(ctx context.Context) error {
 	backend := make(chan error, 1)
 	go func() {
 		defer stop()
-		backend <- s.runBackend(working, conn)
+		backend <- s.runBackend(working)
 	}()
 	s.log.Info("listening", "addr", s.Addr())
-	err = s.server.run(serving, s.listener)
+	err := s.server.run(serving, s.listener)
 	end()
 	return errors.Join(err, <-backend)
 }
 
 // runBackend waits for NATS, opens the API, and runs what it needs until ctx ends.
-func (s *Service) runBackend(ctx context.Context, conn *nats.Conn) error {
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
-	}
-	err = broker.Prepare(ctx, js, s.cfg.NATS, s.log)
+func (s *Service) runBackend(ctx context.Context) error {
+	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-ingest", s.log)
 	if err == nil {
-		err = s.serveFrom(ctx, conn, js)
+		defer open.Conn.Close()
+		err = s.serveFrom(ctx, open)
 	}
 	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err
@@ -167,51 +156,30 @@ func (s *Service) runBackend(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-func (s *Service) serveFrom(ctx context.Context, conn *nats.Conn, js jetstream.JetStream) error {
-	documents, err := s.openCatalog(ctx, js)
-	if err != nil {
-		return err
-	}
-	view := catalog.NewView(documents, s.log)
+func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
+	js, view := open.JetStream, open.View
 	gate := newGate(js, s.cfg.NATS, s.cfg.Gate, s.log)
 	refresher := newRefresher(view.Freshen)
-	puts := newPutLog(conn, view, gate, s.log)
+	puts := newPutLog(open.Conn, view, gate, s.log)
 	if err := registerCommitMetrics(s.registry, puts, gate); err != nil {
 		return err
 	}
 	cycle := &lifecycle{
-		js: js, catalog: documents, view: view, refresher: refresher,
+		js: js, catalog: open.Catalog, view: view, refresher: refresher,
 		replicas: s.cfg.NATS.Replicas, patience: s.resumeAfter, log: s.log,
 		wake: make(chan struct{}, 1),
 	}
 	a := &api{
-		cfg: s.cfg, catalog: documents, view: view, refresher: refresher, lifecycle: cycle,
+		cfg: s.cfg, catalog: open.Catalog, view: view, refresher: refresher, lifecycle: cycle,
 		puts: puts, metrics: s.metrics, log: s.log,
 	}
 	operations := a.operations()
-	s.view.Store(view)
 	s.server.operations.Store(&operations)
 	return service.RunAll(ctx, gate.Run, puts.Run,
 		func(ctx context.Context) error { view.Run(ctx, a.changed); return nil },
 		func(ctx context.Context) error { refresher.run(ctx); return nil },
 		func(ctx context.Context) error { cycle.run(ctx); return nil },
 	)
-}
-
-// openCatalog tries until it has the catalog, or ctx ends.
-func (s *Service) openCatalog(ctx context.Context, js jetstream.JetStream) (*catalog.Catalog, error) {
-	for {
-		documents, err := catalog.Open(ctx, js)
-		if err == nil {
-			return documents, nil
-		}
-		s.log.Warn("waiting for the catalog", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 // changed is told of each change of the catalog.

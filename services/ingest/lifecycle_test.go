@@ -189,7 +189,7 @@ func TestForeignStreamOnTheSubject(t *testing.T) {
 
 // lateCycle is the lifecycle of a process that wakes up late: it acts on what it knew before.
 func (s *site) lateCycle(r *replica) *lifecycle {
-	view := r.view.Load()
+	view := r.session.View()
 	refresher := newRefresher(view.Freshen)
 	s.run(refresher.run)
 	return &lifecycle{

@@ -292,7 +292,7 @@ func TestNATSAway(t *testing.T) {
 	s.start().create("s")
 	r := s.start(func(s *Service) { s.server.limits.call = 300 * time.Millisecond })
 	eventually(t, "the view has it", func() error {
-		if r.view.Load().Get("s") == nil {
+		if r.session.View().Get("s") == nil {
 			return errors.New("not yet")
 		}
 		return nil

@@ -22,11 +22,9 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
@@ -36,6 +34,7 @@ import (
 	"hydrant/shared/names"
 	"hydrant/shared/recordlog"
 	"hydrant/shared/service"
+	"hydrant/shared/session"
 )
 
 const (
@@ -135,8 +134,7 @@ type Service struct {
 	metrics *delivery.Metrics
 	buffers *buffers
 
-	conn atomic.Pointer[nats.Conn]
-	view atomic.Pointer[catalog.View]
+	session session.Session
 }
 
 var _ service.Service = (*Service)(nil)
@@ -153,16 +151,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 }
 
 // Ready implements service.Service.
-func (s *Service) Ready() error {
-	if conn := s.conn.Load(); conn == nil || !conn.IsConnected() {
-		return errors.New("not connected to NATS")
-	}
-	view := s.view.Load()
-	if view == nil {
-		return errors.New("the catalog has not been read")
-	}
-	return view.Ready()
-}
+func (s *Service) Ready() error { return s.session.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready.
 func (s *Service) Run(ctx context.Context) error {
@@ -171,40 +160,27 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer transport.CloseIdleConnections()
-	conn, err := broker.Connect(s.cfg.NATS, "hydrant-s3sink", s.log)
+	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-s3sink", s.log)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	s.conn.Store(conn)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	if err := broker.Prepare(ctx, js, s.cfg.NATS, s.log); err != nil {
-		return err
-	}
+	defer open.Conn.Close()
 	d := &destination{
-		client: client, records: recordlog.New(js), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
+		client: client, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
 		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired,
 	}
-	var documents *catalog.Catalog
-	err = s.persist(ctx, func() (err error) {
-		if d.installation, err = broker.InstallationID(ctx, js); err != nil {
-			return err
-		}
-		documents, err = catalog.Open(ctx, js)
+	err = session.Persist(ctx, s.log, func() (err error) {
+		d.installation, err = broker.InstallationID(ctx, open.JetStream)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, js, documents, d)
+	return s.serve(ctx, open.JetStream, open.View, d)
 }
 
 // serve delivers until ctx ends. The view and the membership outlive the deliveries that are being finished.
-func (s *Service) serve(ctx context.Context, js jetstream.JetStream, documents *catalog.Catalog, d *destination) error {
-	view := catalog.NewView(documents, s.log)
+func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
 	group := members.NewGroup(js, "s3sink", s.log)
 	runner := delivery.NewRunner(s.cfg.delivery(), js, view, d, s.metrics, s.log)
 
@@ -215,24 +191,5 @@ func (s *Service) serve(ctx context.Context, js jetstream.JetStream, documents *
 	running.Go(func() { view.Run(background, func(name names.Stream) { runner.Changed(ctx, name) }) })
 	// Nobody asks who the members are but the operator: the replicas share consumers.
 	running.Go(func() { group.Run(background, func() {}) })
-	s.view.Store(view)
 	return runner.Run(ctx)
-}
-
-// persist repeats what NATS may not be ready for.
-func (s *Service) persist(ctx context.Context, try func() error) error {
-	for attempt := 0; ; attempt++ {
-		err := try()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if attempt%20 == 0 {
-			s.log.Warn("waiting for JetStream", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
 }

@@ -7,14 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/names"
 )
-
-// pullTime is how long one pull waits for a batch. JetStream sends heartbeats meanwhile, so a lost pull is noticed.
-const pullTime = 30 * time.Second
 
 // lane delivers the batches of one delivery stream. Its goroutine fetches; each batch is in the hands of one worker.
 type lane struct {
@@ -54,47 +50,37 @@ func (l *lane) signal() {
 func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	consumer := l.open(ctx, batches)
+	l.open(ctx, batches)
 	for ctx.Err() == nil && l.await(ctx) {
-		m, err := l.next(ctx, consumer)
-		if err != nil {
-			l.release()
-			if lost(err) && pause(ctx, 100*time.Millisecond) {
-				consumer = l.open(ctx, batches)
-			} else if !idle(err) {
-				pause(ctx, 100*time.Millisecond)
-			}
+		m, err := pull(ctx, l.runner.js.Conn(), names.SinkConsumer(l.runner.cfg.Leg, l.stream, l.id))
+		if err == nil {
+			workers.Go(func() {
+				defer l.release()
+				newWork(l, m).do(ctx)
+			})
 			continue
 		}
-		workers.Go(func() {
-			defer l.release()
-			newWork(l, m).do(ctx)
-		})
+		l.release()
+		if !errors.Is(err, errIdle) {
+			pause(ctx, 100*time.Millisecond)
+		}
+		if errors.Is(err, errLost) {
+			l.open(ctx, batches)
+		}
 	}
 }
 
-// next waits for a batch, but not for ever: a pull that JetStream forgot is made again. Nothing is asked for while NATS is
-// away, since the client would leave a subscription behind each time.
-func (l *lane) next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
-	if !l.runner.js.Conn().IsConnected() {
-		return nil, nats.ErrDisconnected
-	}
-	ctx, cancel := context.WithTimeout(ctx, pullTime)
-	defer cancel()
-	return consumer.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullTime/6))
-}
-
-// open makes the consumer, or finds the one of an earlier run.
-func (l *lane) open(ctx context.Context, batches jetstream.Stream) jetstream.Consumer {
-	for {
-		consumer, err := batches.CreateOrUpdateConsumer(ctx, l.runner.consumerConfig(l.stream, l.id))
-		if err == nil || ctx.Err() != nil {
-			return consumer
+// open makes the consumer, or finds the one of an earlier run. It returns when that is there, or ctx ends.
+func (l *lane) open(ctx context.Context, batches jetstream.Stream) {
+	for ctx.Err() == nil {
+		_, err := batches.CreateOrUpdateConsumer(ctx, l.runner.consumerConfig(l.stream, l.id))
+		if err == nil {
+			return
 		}
-		l.runner.log.Warn("waiting for the consumer of batches", "stream", l.stream, "error", err)
-		if !pause(ctx, time.Second) {
-			return nil
+		if ctx.Err() == nil {
+			l.runner.log.Warn("waiting for the consumer of batches", "stream", l.stream, "error", err)
 		}
+		pause(ctx, time.Second)
 	}
 }
 
@@ -167,14 +153,3 @@ func (r *Runner) delay(n int) time.Duration {
 
 // jitter spreads retries over half of their delay.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
-
-// idle tells that no batch came within the time of a pull.
-func idle(err error) bool {
-	return errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
-}
-
-// lost tells that the consumer is not there any more: somebody deleted it, or the store was made anew.
-func lost(err error) bool {
-	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
-		errors.Is(err, nats.ErrNoResponders)
-}

@@ -159,27 +159,6 @@ func TestStopWithoutNATS(t *testing.T) {
 	i.server.Restart()
 }
 
-// Asking for a batch while NATS is away leaves nothing behind in the client.
-func TestNextWithoutNATS(t *testing.T) {
-	i := install(t)
-	stream := i.stream("a")
-	r := &Runner{cfg: testConfig(), js: i.js, log: quiet}
-	batches := r.openBatches(t.Context())
-	l := newLane(r, "a", stream.ID, func() {})
-	consumer := l.open(t.Context(), batches)
-	before := i.js.Conn().NumSubscriptions()
-	i.server.Stop()
-	natstest.WaitFor(t, "the client knows", func() bool { return !i.js.Conn().IsConnected() })
-	for range 20 {
-		if m, err := l.next(t.Context(), consumer); err == nil || m != nil {
-			t.Errorf("without NATS: %v, %v", m, err)
-		}
-	}
-	if n := i.js.Conn().NumSubscriptions(); n != before {
-		t.Errorf("%d subscriptions, were %d", n, before)
-	}
-}
-
 // While NATS is away the lanes try on, and leave nothing behind; afterwards all goes on.
 func TestRestartOfNATS(t *testing.T) {
 	i := install(t)

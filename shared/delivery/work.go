@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/faultpoint"
@@ -25,7 +23,7 @@ const publishTime = 5 * time.Second
 type work struct {
 	lane *lane
 	*Runner
-	message jetstream.Msg
+	message *message
 	log     *slog.Logger
 	attempt int
 	told    atomic.Int64 // when JetStream was last told of the work, in nanoseconds of the process's monotonic clock
@@ -33,11 +31,8 @@ type work struct {
 	quiet   func() // ends the telling
 }
 
-func newWork(l *lane, m jetstream.Msg) *work {
-	w := &work{lane: l, Runner: l.runner, message: m, attempt: 1, began: time.Now()}
-	if meta, err := m.Metadata(); err == nil {
-		w.attempt = int(meta.NumDelivered)
-	}
+func newWork(l *lane, m *message) *work {
+	w := &work{lane: l, Runner: l.runner, message: m, attempt: m.attempt(), began: time.Now()}
 	w.log = w.Runner.log.With("stream", l.stream, "leg", w.cfg.Leg, "attempt", w.attempt)
 	return w
 }
@@ -80,7 +75,7 @@ func (w *work) endAfterGrace(stopping, working context.Context, end context.Canc
 }
 
 func (w *work) deliver(ctx context.Context) {
-	d, err := batch.Decode(w.message.Data())
+	d, err := batch.Decode(w.message.Data)
 	if err != nil {
 		w.unreadable(err)
 		return
@@ -182,7 +177,7 @@ func (w *work) writeDown(ctx context.Context, entry batch.Delivery) error {
 func (w *work) acknowledge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
-	if err := w.message.DoubleAck(ctx); err != nil {
+	if err := w.message.acknowledge(ctx); err != nil {
 		w.log.Warn("acknowledgement not confirmed: the batch may be looked at once more", "error", err)
 	}
 }
@@ -263,12 +258,8 @@ func (w *work) logError(ctx context.Context, entry LogEntry, stream *catalog.Del
 func (w *work) handBack(delay time.Duration) {
 	w.quiet() // a word of work in progress that arrives after it would undo the delay
 	err := w.held()
-	switch {
-	case err != nil:
-	case delay > 0:
-		err = w.message.NakWithDelay(delay)
-	default:
-		err = w.message.Nak()
+	if err == nil {
+		err = w.message.handBack(delay)
 	}
 	if err != nil {
 		w.log.Debug("batch not handed back, its ack wait will do so", "error", err)
@@ -296,16 +287,11 @@ func (w *work) keepTelling(ctx context.Context) {
 	}
 }
 
-// inProgress is JetStream's word for work that goes on.
-const inProgress = "+WPI"
-
-// tell waits for JetStream's answer: a connection that is dead without knowing it takes every message. An answer that
-// comes so late that the ack wait may have been over before counts as none.
+// tell tells JetStream of the work. An answer that comes so late that the ack wait may have been over before counts as none.
 func (w *work) tell(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.AckWait/4)
 	defer cancel()
-	_, err := w.js.Conn().RequestWithContext(ctx, w.message.Reply(), []byte(inProgress))
-	return err
+	return w.message.inProgress(ctx)
 }
 
 // held returns ErrNotHeld when so much of the ack wait has passed since JetStream was last told that another worker may

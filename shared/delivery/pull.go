@@ -1,0 +1,156 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hydrant/shared/names"
+)
+
+const (
+	// pullTime is how long one pull waits for a batch.
+	pullTime = 30 * time.Second
+	// heartbeat is how often JetStream says meanwhile that it knows of the pull.
+	heartbeat = 5 * time.Second
+	// settleTime is how long a pull that is given up waits for what JetStream handed out before it knew.
+	settleTime = time.Second
+)
+
+// What a pull may end with other than a batch.
+var (
+	errIdle = errors.New("no batch came")                    // or the pull may have been forgotten: ask again
+	errLost = errors.New("the consumer is not there")        // somebody deleted it, or the store was made anew
+	errMute = errors.New("JetStream does not answer a pull") // for two heartbeats
+)
+
+// message is a batch as JetStream handed it out.
+type message struct {
+	*nats.Msg
+	conn *nats.Conn
+}
+
+// pull waits for a batch of a durable consumer, as long as JetStream lets it.
+//
+// It speaks JetStream's protocol itself. The client's own Next leaves a subscription behind whenever NATS is away, and when
+// its context ends it may drop a batch that has arrived already, which then is nobody's until the ack wait is over.
+func pull(ctx context.Context, conn *nats.Conn, consumer string) (*message, error) {
+	answers := make(chan *nats.Msg, 16) // one batch, and heartbeats
+	inbox := conn.NewInbox()
+	sub, err := conn.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	connected := conn.StatusChanged(nats.CONNECTED)
+	defer conn.RemoveStatusListener(connected)
+	request := fmt.Appendf(nil, `{"batch":1,"expires":%d,"idle_heartbeat":%d}`, pullTime, heartbeat)
+	if err := conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+names.BatchesStream+"."+consumer, inbox, request); err != nil {
+		return nil, err
+	}
+	m, err := answer(ctx, answers, connected)
+	if m == nil && ctx.Err() != nil {
+		m = settle(conn, sub, answers)
+	}
+	if m == nil {
+		return nil, err
+	}
+	return &message{m, conn}, nil
+}
+
+func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats.Status) (*nats.Msg, error) {
+	silence := time.NewTimer(2 * heartbeat)
+	defer silence.Stop()
+	for {
+		select {
+		case m := <-answers:
+			if handedOut(m) {
+				return m, nil
+			}
+			if err := statusError(m); err != nil {
+				return nil, err
+			}
+			silence.Reset(2 * heartbeat)
+		case <-connected: // anew, and a server that was started again knows of no pull
+			return nil, errIdle
+		case <-silence.C:
+			return nil, errMute
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// handedOut tells a batch from JetStream's own messages, whatever headers it has.
+func handedOut(m *nats.Msg) bool { return strings.HasPrefix(m.Reply, "$JS.ACK.") }
+
+func statusError(m *nats.Msg) error {
+	description := m.Header.Get("Description")
+	switch status := m.Header.Get("Status"); {
+	case status == "100": // a heartbeat
+		return nil
+	case status == "404" || status == "408":
+		return errIdle
+	case status == "503" || strings.EqualFold(description, "Consumer Deleted"):
+		return errLost
+	default:
+		return fmt.Errorf("JetStream answered a pull with %q, %q", status, description)
+	}
+}
+
+// settle ends a subscription when JetStream has heard of it, and returns a batch that came until then.
+func settle(conn *nats.Conn, sub *nats.Subscription, answers <-chan *nats.Msg) *nats.Msg {
+	ended := make(chan struct{})
+	sub.SetClosedHandler(func() func(string) {
+		end := sync.OnceFunc(func() { close(ended) })
+		return func(string) { end() }
+	}())
+	if conn.IsConnected() && sub.Drain() == nil {
+		select {
+		case <-ended:
+		case <-time.After(settleTime):
+		}
+	}
+	for {
+		select {
+		case m := <-answers:
+			if handedOut(m) {
+				return m
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// attempt is how often the batch was handed out, as far as JetStream remembers.
+func (m *message) attempt() int {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 1
+	}
+	return int(meta.NumDelivered)
+}
+
+// acknowledge waits for JetStream's word that the acknowledgement arrived.
+func (m *message) acknowledge(ctx context.Context) error {
+	_, err := m.conn.RequestWithContext(ctx, m.Reply, []byte("+ACK"))
+	return err
+}
+
+// inProgress tells JetStream that the work goes on, and waits for its answer: a connection that is dead without knowing it
+// takes every message.
+func (m *message) inProgress(ctx context.Context) error {
+	_, err := m.conn.RequestWithContext(ctx, m.Reply, []byte("+WPI"))
+	return err
+}
+
+// handBack returns the batch, to be handed out again after delay. Nobody waits for an answer: the ack wait does the same.
+func (m *message) handBack(delay time.Duration) error {
+	return m.conn.Publish(m.Reply, fmt.Appendf(nil, `-NAK {"delay":%d}`, max(delay, 0)))
+}
