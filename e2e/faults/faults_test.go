@@ -199,6 +199,7 @@ func (r *rig) verdict(t *testing.T, options checker.Options) {
 	if report.Delivered == 0 {
 		t.Error("nothing was delivered, so nothing was tested")
 	}
+	r.checkLogs(t)
 	if t.Failed() {
 		r.keepLogs(t)
 	}

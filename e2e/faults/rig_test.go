@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -207,6 +208,20 @@ func (r *rig) wentOff() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.off)
+}
+
+// checkLogs looks for what no fault excuses: a panic, or a data race where the programs are built to find them
+// (GOFLAGS=-race).
+func (r *rig) checkLogs(t *testing.T) {
+	for name := range r.parts {
+		log, err := os.ReadFile(filepath.Join(r.dir, name+".log"))
+		r.must(err)
+		for _, sign := range []string{"DATA RACE", "panic:", "msg=panic", "fatal error:"} {
+			if bytes.Contains(log, []byte(sign)) {
+				t.Errorf("the log of %s has %q", name, sign)
+			}
+		}
+	}
 }
 
 // keepLogs puts the processes' logs where they outlive a test that failed.
