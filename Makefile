@@ -32,6 +32,7 @@ run: ## build and start everything in one process; Ctrl-C stops it
 .PHONY: test
 test: needs-cc ## run the tests of every module with the race detector, and end to end
 	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
+	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./...  # builds the programs, so never cached
 
 .PHONY: faults

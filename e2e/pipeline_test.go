@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
 	"hydrant/shared/batch"
 	"hydrant/shared/record"
@@ -35,19 +38,32 @@ func makeBucket(t *testing.T, d *deploy.Deployment, bucket string) {
 	}
 }
 
-// body waits until the objects of a bucket hold size bytes of records, and returns them one after the other.
+// body waits until the objects of a bucket hold size bytes of records, and returns them one after the other, in the order
+// of their batches: the names of two objects of one second are in no order.
 func body(t *testing.T, d *deploy.Deployment, bucket, prefix string, size int) string {
 	t.Helper()
 	var all string
 	deploy.Eventually(t, fmt.Sprintf("%d bytes in s3://%s/%s", size, bucket, prefix), func() bool {
 		var b strings.Builder
-		for _, o := range d.Objects(bucket, prefix) {
+		objects := d.Objects(bucket, prefix)
+		slices.SortStableFunc(objects, func(a, b deploy.Object) int { return cmp.Compare(first(t, a), first(t, b)) })
+		for _, o := range objects {
 			b.Write(plain(t, o))
 		}
 		all = b.String()
 		return len(all) >= size
 	})
 	return all
+}
+
+// first is the sequence that the object's batch begins with.
+func first(t *testing.T, o deploy.Object) uint64 {
+	t.Helper()
+	b, err := checker.ParseBatch(o.Metadata[checker.MetadataBatch])
+	if err != nil {
+		t.Fatalf("%s: %v", o.Key, err)
+	}
+	return b.First
 }
 
 func plain(t *testing.T, o deploy.Object) []byte {

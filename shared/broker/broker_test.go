@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -184,108 +181,6 @@ func TestPrepareRefusesWhatWaitingDoesNotChange(t *testing.T) {
 	_, js := connect(t, cfg, quiet)
 	if err := broker.Prepare(t.Context(), js, cfg, quiet); err == nil || !strings.Contains(err.Error(), "replicas") {
 		t.Errorf("error is %v", err)
-	}
-}
-
-func TestUnsyncedServer(t *testing.T) {
-	synced := natstest.Start(t)
-	unsynced := natstest.Start(t, func(o *server.Options) { o.SyncAlways = false })
-	for _, c := range []struct {
-		name    string
-		server  *natstest.Server
-		change  func(*broker.Config)
-		want    error
-		warning string
-	}{
-		{"synced", synced, func(*broker.Config) {}, nil, ""},
-		{"synced, address with a slash", synced, func(c *broker.Config) { c.NATSMonitorURL += "/" }, nil, ""},
-		{"unsynced", unsynced, func(*broker.Config) {}, broker.ErrUnsynced, ""},
-		{"unsynced, allowed", unsynced, func(c *broker.Config) { c.AllowUnsynced = true }, nil, "--allow-unsynced"},
-		{"unsynced, nobody can tell", unsynced, func(c *broker.Config) { c.NATSMonitorURL = "" }, nil, "HYDRANT_NATS_MONITOR_URL"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cfg := config(c.server)
-			c.change(&cfg)
-			var log lines
-			_, js := connect(t, cfg, quiet)
-			err := broker.Prepare(t.Context(), js, cfg, slog.New(slog.NewTextHandler(&log, nil)))
-			if !errors.Is(err, c.want) {
-				t.Errorf("error is %v, want %v", err, c.want)
-			}
-			if c.want != nil && !strings.Contains(err.Error(), "HYDRANT_ALLOW_UNSYNCED") {
-				t.Errorf("the error does not say what to do: %v", err)
-			}
-			if got := log.String(); strings.Contains(got, "level=WARN") != (c.warning != "") || !strings.Contains(got, c.warning) {
-				t.Errorf("the log is %q, want a warning with %q", got, c.warning)
-			}
-		})
-	}
-}
-
-func TestUsage(t *testing.T) {
-	const serverLimit, accountLimit = 1 << 30, 1 << 28
-	s := natstest.Start(t, func(o *server.Options) { o.JetStreamMaxStore = serverLimit })
-	path := filepath.Join(t.TempDir(), "accounts.conf")
-	text := fmt.Sprintf(`accounts { A { jetstream: { max_mem: 1MB, max_file: %d }, users: [ {user: u, password: p} ] } }`, accountLimit)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	limited := natstest.Start(t, func(o *server.Options) {
-		o.JetStreamMaxStore, o.Accounts, o.Users = serverLimit, parsed.Accounts, parsed.Users
-	})
-	for _, c := range []struct {
-		name   string
-		server *natstest.Server
-		change func(*broker.Config)
-		want   int64
-	}{
-		{"nobody knows", s, func(c *broker.Config) { c.NATSMonitorURL = "" }, 0},
-		{"the monitoring address", s, func(*broker.Config) {}, serverLimit},
-		{"the setting", s, func(c *broker.Config) { c.StoreBytes = 12345 }, 12345},
-		{"the account's limit", limited, func(*broker.Config) {}, accountLimit},
-		{"the setting before the account's limit", limited, func(c *broker.Config) { c.StoreBytes = 12345 }, 12345},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cfg := config(c.server)
-			c.change(&cfg)
-			if c.server == limited {
-				cfg.NATSURL = strings.Replace(cfg.NATSURL, "://", "://u:p@", 1)
-			}
-			_, js := connect(t, cfg, quiet)
-			if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
-				t.Fatal(err)
-			}
-			before, err := broker.Usage(t.Context(), js, cfg)
-			if err != nil || before.Limit != c.want {
-				t.Fatalf("usage is %+v, %v, want limit %d", before, err, c.want)
-			}
-			if _, err := js.Publish(t.Context(), names.DeliveriesSubject(names.LegS3, "a"), make([]byte, 100_000)); err != nil {
-				t.Fatal(err)
-			}
-			after, err := broker.Usage(t.Context(), js, cfg)
-			if err != nil || after.Used < before.Used+100_000 {
-				t.Errorf("usage is %+v, %v, was %+v", after, err, before)
-			}
-		})
-	}
-}
-
-func TestUsageErrors(t *testing.T) {
-	s := natstest.Start(t)
-	cfg := config(s)
-	_, js := connect(t, cfg, quiet)
-	lost := cfg
-	lost.NATSMonitorURL = "http://127.0.0.1:1"
-	if _, err := broker.Usage(t.Context(), js, lost); err == nil {
-		t.Error("a limit that cannot be read is no error")
-	}
-	s.Stop()
-	if _, err := broker.Usage(t.Context(), js, cfg); err == nil {
-		t.Error("a store that cannot be read is no error")
 	}
 }
 

@@ -101,6 +101,13 @@ func (d *destination) tried(id batch.ID) (attempts []Attempt) {
 	return attempts
 }
 
+// peak returns how many calls there were at once, and which batches were in two hands at a time.
+func (d *destination) peak() (most int, twice []batch.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.most, d.twice
+}
+
 func succeed(_ context.Context, a Attempt) (Result, error) {
 	return Result{
 		Outcome: batch.Delivered, Location: "s3://bucket/" + string(a.Batch.ID()), Version: a.Stream.Version,
