@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,7 +112,8 @@ func (r *rig) each(t *testing.T, event schedule.Event, do func(*part) error) {
 	}
 }
 
-// killAt arms a fault point, waits for it to go off, and starts the process again. One that nothing came past is disarmed.
+// killAt arms a fault point, waits for it to go off, and starts the process again. One that nothing came past is disarmed;
+// if the file is gone by then, the process has taken it and dies.
 func (r *rig) killAt(t *testing.T, event schedule.Event, name string) {
 	p := r.parts[event.Targets[0].Name]
 	if err := os.WriteFile(p.armed+".new", []byte(name+" kill"), 0o600); err != nil {
@@ -120,37 +122,43 @@ func (r *rig) killAt(t *testing.T, event schedule.Event, name string) {
 	if err := os.Rename(p.armed+".new", p.armed); err != nil {
 		t.Error(err)
 	}
-	r.restartWhenKilled(t, event, p)
-	_ = os.Remove(p.armed)
+	r.restartWhenKilled(t, event, p, func() bool { return os.Remove(p.armed) == nil })
 }
 
 // killInS3 kills a sink while a request of it is with S3.
 func (r *rig) killInS3(t *testing.T, event schedule.Event, kind faultproxy.Kind, phase faultproxy.Phase) {
 	p := r.parts[event.Targets[0].Name]
 	proxy := r.s3[p.Name()]
-	var once sync.Once
+	var settled atomic.Bool // it went off, or was disarmed
 	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
 		upload := what == faultproxy.PutObject || what == faultproxy.CompleteMultipart
-		if at == phase && (what == kind || kind == "" && upload) {
-			once.Do(p.Kill)
+		if at == phase && (what == kind || kind == "" && upload) && settled.CompareAndSwap(false, true) {
+			p.Kill()
 		}
 	})
-	r.restartWhenKilled(t, event, p)
+	r.restartWhenKilled(t, event, p, func() bool { return settled.CompareAndSwap(false, true) })
 	proxy.OnRequest(nil)
 }
 
-func (r *rig) restartWhenKilled(t *testing.T, event schedule.Event, p *part) {
+// restartWhenKilled starts a process again that is killed within the event's length. Then it is disarmed; what can no
+// longer be disarmed is going off.
+func (r *rig) restartWhenKilled(t *testing.T, event schedule.Event, p *part, disarm func() bool) {
 	timer := time.NewTimer(event.Length)
 	defer timer.Stop()
 	select {
 	case <-p.Exited():
-		t.Logf("%s: went off", event.Action)
-		r.went(event.Action)
-		if err := p.Restart(); err != nil {
-			t.Errorf("%s: %v", event, err)
-		}
 	case <-timer.C:
+		if disarm() {
+			return
+		}
+		<-p.Exited()
 	case <-t.Context().Done():
+		return
+	}
+	t.Logf("%s: went off", event.Action)
+	r.went(event.Action)
+	if err := p.Restart(); err != nil {
+		t.Errorf("%s: %v", event, err)
 	}
 }
 
