@@ -183,7 +183,7 @@ func (c *cutter) open(ctx context.Context) (*reader, error) {
 		}
 		from.sequence = c.next
 	}
-	return openReader(ctx, c.link.conn, log, c.leg, from)
+	return openReader(ctx, log, c.leg, from)
 }
 
 // take adds a message to the batch and cuts the batch if that completes it.

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -68,24 +67,6 @@ func TestOverdueBacklogIsOneBatch(t *testing.T) {
 	if found := r.awaitCut(d, 500); len(found) != 1 {
 		t.Errorf("%d batches, want 1", len(found))
 	}
-}
-
-// Who publishes by NATS itself chooses the headers. One that looks like a word of the server's own is a record like any other.
-func TestMessagesWithAStatusHeader(t *testing.T) {
-	r := newRig(t)
-	d := r.create(document("headers", 5, 1))
-	r.serve()
-	r.put(d, 1, 100)
-	for _, status := range []string{"100", "404", "408", "409", "503"} {
-		m := nats.NewMsg(names.RecordsSubject(d.Name, 0))
-		m.Data = []byte("a record")
-		m.Header.Set("Status", status)
-		m.Header.Set("Description", "Consumer Deleted")
-		_, err := r.js.PublishMsg(t.Context(), m)
-		r.must(err)
-	}
-	r.put(d, 1, 100)
-	r.awaitCut(d, 7)
 }
 
 func TestShards(t *testing.T) {

@@ -2,10 +2,8 @@ package buffer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,17 +19,10 @@ const (
 	pullTime  = 5 * time.Minute
 	heartbeat = 10 * time.Second
 
-	// pullMessages are asked for at a time. The channel of answers has room for all of them, and for what the server says
-	// itself meanwhile, so nothing is ever dropped.
-	pullMessages = 512
-	ownAnswers   = 64
-
 	// forgetTime is how long the server keeps the consumer of a reader that is gone without closing.
 	forgetTime = time.Minute
 	closeTime  = 2 * time.Second
 )
-
-var errMute = errors.New("JetStream is silent")
 
 // arrival is what the buffer has to know of a message in the log.
 type arrival struct {
@@ -53,27 +44,21 @@ type start struct {
 //
 // It never repeats or repairs anything itself: whatever may have cost it a message is an error on failed, after which the
 // cutter drops what it filled and begins again at the cursor. That is why it is not nats.go's ordered consumer, whose
-// repairs go on in the background, with pauses of seconds, and hold up a stop while NATS is away. And it speaks the
-// protocol of a pull itself, because the client takes a record whose publisher gave it a header "Status" for a word of the
-// server's own, and would never hand it out.
+// repairs go on in the background, with pauses of seconds, and hold up a stop while NATS is away.
 type reader struct {
 	log      jetstream.Stream
 	name     string
-	conn     *nats.Conn
-	inbox    string
-	answers  chan *nats.Msg
-	sub      *nats.Subscription
+	consume  jetstream.ConsumeContext
 	arrivals chan arrival
 	failed   chan error
 	done     chan struct{} // closed by close
-	ended    chan struct{} // closed when run has returned
 }
 
 // openReader makes an ephemeral consumer in the server's memory and begins to read.
 //
 // A lost answer leaves a consumer that nobody reads, which the server removes after forgetTime; so does a process that
 // wakes late. A consumer changes nothing in the log.
-func openReader(ctx context.Context, conn *nats.Conn, log jetstream.Stream, leg names.Leg, from start) (*reader, error) {
+func openReader(ctx context.Context, log jetstream.Stream, leg names.Leg, from start) (*reader, error) {
 	config := jetstream.ConsumerConfig{
 		Name:              "buffer_" + string(leg) + "_" + string(names.NewStreamID()),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -87,58 +72,33 @@ func openReader(ctx context.Context, conn *nats.Conn, log jetstream.Stream, leg 
 	if from.sequence == 0 {
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.since
 	}
-	if _, err := log.CreateConsumer(ctx, config); err != nil {
+	consumer, err := log.CreateConsumer(ctx, config)
+	if err != nil {
 		return nil, fmt.Errorf("make a consumer of the record log: %w", err)
 	}
 	r := &reader{
-		log: log, name: config.Name, conn: conn, inbox: conn.NewInbox(),
-		answers: make(chan *nats.Msg, pullMessages+ownAnswers), arrivals: make(chan arrival, 64),
-		failed: make(chan error, 1), done: make(chan struct{}), ended: make(chan struct{}),
+		log: log, name: config.Name,
+		arrivals: make(chan arrival, 64), failed: make(chan error, 1), done: make(chan struct{}),
 	}
-	var err error
-	if r.sub, err = conn.ChanSubscribe(r.inbox, r.answers); err != nil {
-		return nil, fmt.Errorf("read the record log: %w", err)
+	r.consume, err = consumer.Consume(r.receive,
+		jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(heartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { r.fail(err) }))
+	if err != nil {
+		return nil, fmt.Errorf("consume the record log: %w", err)
 	}
-	go r.run()
 	return r, nil
 }
 
-// run pulls until the reader is closed or anything is in doubt.
-func (r *reader) run() {
-	defer close(r.ended)
-	silence := time.NewTimer(2 * heartbeat)
-	defer silence.Stop()
-	for due := 0; ; {
-		if due == 0 {
-			if err := r.pull(); err != nil {
-				r.fail(err)
-				return
-			}
-			due = pullMessages
-		}
-		select {
-		case <-r.done:
-			return
-		case <-silence.C:
-			r.fail(errMute)
-			return
-		case m := <-r.answers:
-			silence.Reset(2 * heartbeat)
-			left, err := r.take(m, due)
-			if err != nil {
-				r.fail(err)
-				return
-			}
-			due = left
-		}
+func (r *reader) receive(m jetstream.Msg) {
+	a, err := arrivalOf(m)
+	if err != nil {
+		r.fail(err)
+		return
 	}
-}
-
-// pull asks for the next messages, as they come. A lost request shows as silence.
-func (r *reader) pull() error {
-	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.log.CachedInfo().Config.Name + "." + r.name
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, pullMessages, pullTime, heartbeat)
-	return r.conn.PublishRequest(subject, r.inbox, request)
+	select {
+	case r.arrivals <- a:
+	case <-r.done:
+	}
 }
 
 // fail keeps the first error; one is enough to begin again.
@@ -149,36 +109,12 @@ func (r *reader) fail(err error) {
 	}
 }
 
-// take deals with an answer to a pull of which so many messages are due, and returns how many are after it: a message of
-// the log, which alone can be acknowledged, whatever headers its publisher gave it, or a word of the server's own.
-func (r *reader) take(m *nats.Msg, due int) (left int, err error) {
-	if strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		a, err := arrivalOf(m)
-		if err != nil {
-			return 0, err
-		}
-		select {
-		case r.arrivals <- a:
-		case <-r.done:
-		}
-		return due - 1, nil
-	}
-	switch status := m.Header.Get("Status"); status {
-	case "100": // a heartbeat
-		return due, nil
-	case "404", "408": // the pull is over
-		return 0, nil
-	default:
-		return 0, fmt.Errorf("JetStream answered a pull with %q, %q", status, m.Header.Get("Description"))
-	}
-}
-
-func arrivalOf(m *nats.Msg) (arrival, error) {
+func arrivalOf(m jetstream.Msg) (arrival, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return arrival{}, err
 	}
-	size, err := strconv.Atoi(m.Header.Get(nats.MsgSize))
+	size, err := strconv.Atoi(m.Headers().Get(nats.MsgSize))
 	if err != nil {
 		return arrival{}, fmt.Errorf("size of message %d: %w", meta.Sequence.Stream, err)
 	}
@@ -188,15 +124,14 @@ func arrivalOf(m *nats.Msg) (arrival, error) {
 		pending:  meta.NumPending,
 		time:     meta.Timestamp,
 		bytes:    int64(size),
-		records:  record.Count(m.Header, size),
+		records:  record.Count(m.Headers(), size),
 	}, nil
 }
 
 // close ends the reading. The consumer is removed unless the service stops, which is not held up for it.
 func (r *reader) close(ctx context.Context) {
 	close(r.done)
-	<-r.ended
-	_ = r.sub.Unsubscribe() // fails only where the connection has ended
+	r.consume.Stop()
 	if ctx.Err() != nil {
 		return
 	}
