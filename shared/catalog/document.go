@@ -11,8 +11,9 @@ import (
 	"hydrant/shared/names"
 )
 
-// Format is the version of the document that this build writes, and the newest it reads.
-const Format = 1
+// Format is the version of the document that this build writes, and the newest it reads. Version 2 came with settings that a
+// service which knows only version 1 would pass over: prefix expressions, formats, backups, tags.
+const Format = 2
 
 // DeliveryStream is one delivery stream's document. It is never changed in place: who has one may keep it.
 type DeliveryStream struct {
@@ -31,6 +32,8 @@ type DeliveryStream struct {
 	Version     int         `json:"version"` // 1 at creation, one more with each update
 	Destination Destination `json:"destination"`
 
+	Tags []types.Tag `json:"tags"` // in the order they were set in
+
 	// Previous holds the destinations that batches still in the log may have been tried under, oldest first.
 	Previous []PreviousDestination `json:"previous"`
 }
@@ -39,6 +42,39 @@ type DeliveryStream struct {
 type Destination struct {
 	ID string                                  `json:"id"`
 	S3 *types.ExtendedS3DestinationDescription `json:"s3"`
+
+	// BackupSince is when the source-record backup was switched on: records that arrived earlier are not backed up.
+	BackupSince time.Time `json:"backup_since"`
+}
+
+// S3Of returns where one leg writes objects to, and how; nil if the destination does not have that leg. A backup has
+// fewer settings than the destination itself and comes in the same, wider, form.
+func (d Destination) S3Of(leg names.Leg) *types.ExtendedS3DestinationDescription {
+	switch {
+	case d.S3 == nil:
+		return nil
+	case leg == names.LegS3:
+		return d.S3
+	case leg == names.LegBackup && d.S3.S3BackupMode == types.S3BackupModeEnabled:
+		return widened(d.S3.S3BackupDescription)
+	}
+	return nil
+}
+
+func widened(s3 *types.S3DestinationDescription) *types.ExtendedS3DestinationDescription {
+	if s3 == nil {
+		return nil
+	}
+	return &types.ExtendedS3DestinationDescription{
+		BucketARN:                s3.BucketARN,
+		RoleARN:                  s3.RoleARN,
+		Prefix:                   s3.Prefix,
+		ErrorOutputPrefix:        s3.ErrorOutputPrefix,
+		BufferingHints:           s3.BufferingHints,
+		CompressionFormat:        s3.CompressionFormat,
+		EncryptionConfiguration:  s3.EncryptionConfiguration,
+		CloudWatchLoggingOptions: s3.CloudWatchLoggingOptions,
+	}
 }
 
 // PreviousDestination is a destination that an update replaced.
@@ -63,16 +99,15 @@ type LegHints struct {
 
 // Legs returns the legs that the delivery stream has.
 func (d *DeliveryStream) Legs() []LegHints {
-	s3 := d.Destination.S3
-	if s3 == nil {
-		return nil
+	var legs []LegHints
+	for _, l := range []LegHints{{Leg: names.LegS3, Since: d.Created}, {Leg: names.LegBackup, Since: d.Destination.BackupSince}} {
+		if s3 := d.Destination.S3Of(l.Leg); s3 != nil {
+			l.Bytes = int64(*s3.BufferingHints.SizeInMBs) << 20
+			l.Interval = time.Duration(*s3.BufferingHints.IntervalInSeconds) * time.Second
+			legs = append(legs, l)
+		}
 	}
-	return []LegHints{{
-		Leg:      names.LegS3,
-		Bytes:    int64(*s3.BufferingHints.SizeInMBs) << 20,
-		Interval: time.Duration(*s3.BufferingHints.IntervalInSeconds) * time.Second,
-		Since:    d.Created,
-	}}
+	return legs
 }
 
 // DestinationsSince returns the destinations that batches cut under version or later may have been tried under, other

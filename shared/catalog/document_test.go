@@ -41,13 +41,36 @@ func document(name names.Stream) *DeliveryStream {
 	}
 }
 
+// backedUp is a document with everything that format 2 added.
+func backedUp(name names.Stream) *DeliveryStream {
+	d := document(name)
+	d.Tags = []types.Tag{{Key: ptr("team"), Value: ptr("data")}, {Key: ptr("flag")}}
+	d.Destination.BackupSince = d.Created.Add(time.Hour)
+	d.Destination.S3.Prefix = ptr("!{timestamp:yyyy}/")
+	d.Destination.S3.ErrorOutputPrefix = ptr("errors/!{firehose:error-output-type}/")
+	d.Destination.S3.FileExtension = ptr(".json")
+	d.Destination.S3.CustomTimeZone = ptr("Europe/Berlin")
+	d.Destination.S3.S3BackupMode = types.S3BackupModeEnabled
+	d.Destination.S3.S3BackupDescription = &types.S3DestinationDescription{
+		BucketARN:                ptr("arn:aws:s3:::copies"),
+		RoleARN:                  ptr("arn:aws:iam::000000000000:role/copies"),
+		Prefix:                   ptr("source/"),
+		ErrorOutputPrefix:        ptr("wrong/"),
+		BufferingHints:           &types.BufferingHints{SizeInMBs: ptr(int32(64)), IntervalInSeconds: ptr(int32(900))},
+		CompressionFormat:        types.CompressionFormatSnappy,
+		EncryptionConfiguration:  &types.EncryptionConfiguration{KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: ptr("arn:aws:kms:us-east-1:000000000000:key/k")}},
+		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(true), LogGroupName: ptr("g"), LogStreamName: ptr("s")},
+	}
+	return d
+}
+
 func TestDocumentGolden(t *testing.T) {
 	changed := document("web.clicks")
 	changed.Replace(destination("other"), time.Date(2026, 2, 26, 0, 0, 0, 0, time.UTC))
 	for _, c := range []struct {
 		file string
 		d    *DeliveryStream
-	}{{"document.json", document("web.clicks")}, {"document_updated.json", changed}} {
+	}{{"document.json", document("web.clicks")}, {"document_updated.json", changed}, {"document_backup.json", backedUp("web.clicks")}} {
 		t.Run(c.file, func(t *testing.T) {
 			data, err := encode(c.d)
 			if err != nil {
@@ -91,7 +114,7 @@ func TestDecodeRefuses(t *testing.T) {
 		name, data string
 		newer      bool
 	}{
-		{"the next format", `{"format":2,"name":"a"}`, true},
+		{"the next format", `{"format":3,"name":"a"}`, true},
 		{"a later form that looks different", `{"format":9,"name":{"x":1},"status":5}`, true},
 		{"no JSON", `hello`, false},
 		{"nothing", ``, false},
@@ -183,9 +206,45 @@ func TestLegs(t *testing.T) {
 	if got := d.Legs(); !reflect.DeepEqual(got, want) {
 		t.Errorf("legs are %+v, want %+v", got, want)
 	}
+	d = backedUp("a")
+	want = append(want, LegHints{Leg: names.LegBackup, Bytes: 64 << 20, Interval: 900 * time.Second, Since: d.Created.Add(time.Hour)})
+	if got := d.Legs(); !reflect.DeepEqual(got, want) {
+		t.Errorf("with a backup the legs are %+v, want %+v", got, want)
+	}
 	d.Destination.S3 = nil
 	if got := d.Legs(); got != nil {
 		t.Errorf("without a destination the legs are %+v", got)
+	}
+}
+
+func TestS3Of(t *testing.T) {
+	d := backedUp("a").Destination
+	if got := d.S3Of(names.LegS3); got != d.S3 {
+		t.Errorf("the destination's own is %+v", got)
+	}
+	from, got := d.S3.S3BackupDescription, d.S3Of(names.LegBackup)
+	want := &types.ExtendedS3DestinationDescription{
+		BucketARN: from.BucketARN, RoleARN: from.RoleARN, Prefix: from.Prefix, ErrorOutputPrefix: from.ErrorOutputPrefix,
+		BufferingHints: from.BufferingHints, CompressionFormat: from.CompressionFormat,
+		EncryptionConfiguration: from.EncryptionConfiguration, CloudWatchLoggingOptions: from.CloudWatchLoggingOptions,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the backup is %+v, want %+v", got, want)
+	}
+	if got := d.S3Of(names.LegES); got != nil {
+		t.Errorf("Elasticsearch has S3 settings: %+v", got)
+	}
+	d.S3.S3BackupMode = types.S3BackupModeDisabled
+	if got := d.S3Of(names.LegBackup); got != nil {
+		t.Errorf("a backup that is off has settings: %+v", got)
+	}
+}
+
+// A document of version 1 is read as it always was.
+func TestReadsTheFirstFormat(t *testing.T) {
+	d, err := decode([]byte(`{"format":1,"name":"a","id":"b","version":3,"destination":{"id":"x","s3":{"BucketARN":"arn:aws:s3:::old","S3BackupMode":"Disabled"}}}`))
+	if err != nil || d.Version != 3 || *d.Destination.S3.BucketARN != "arn:aws:s3:::old" || d.Tags != nil {
+		t.Errorf("read as %+v, %v", d, err)
 	}
 }
 
