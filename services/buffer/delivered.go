@@ -36,14 +36,20 @@ func (k known) same(as known) bool {
 //
 // floor was read before anything that is read here: every batch at or below it is acknowledged, and a batch above it
 // counts as undelivered, whatever happened to it since. So the position may be behind, and is never ahead.
-func findPosition(ctx context.Context, batches jetstream.Stream, k key, state jetstream.StreamState, floor uint64, consumer bool, before position) (position, error) {
+func findPosition(ctx context.Context, batches jetstream.Stream, k key, state jetstream.StreamState, since time.Time, floor uint64, consumer bool, before position) (position, error) {
 	c, err := readCursor(ctx, batches, k.leg, k.source)
 	if err != nil {
 		return position{}, err
 	}
 	switch {
+	case !c.found && state.LastTime.Before(since): // the leg began after all that is there
+		return position{delivered: state.LastSeq}, nil
 	case !c.found: // nothing is cut, or what was cut has expired with its records
-		return uncut(0, state, before), nil
+		p := uncut(0, state, before)
+		if !p.oldest.IsZero() && p.oldest.Before(since) {
+			p.oldest = since // what is older is not the leg's
+		}
+		return p, nil
 	case consumer && c.sequence <= floor:
 		return uncut(c.last, state, before), nil
 	case !consumer:

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,6 +90,57 @@ func TestTrimsOnlyWhatIsDelivered(t *testing.T) {
 	}
 	if found.replay != 0 {
 		t.Errorf("%d bytes left for replay", found.replay)
+	}
+}
+
+// backup switches the source-record backup of a delivery stream on.
+func (r *rig) backup(d *catalog.DeliveryStream, since time.Time) {
+	r.Helper()
+	_, err := r.documents.Update(r.Context(), d.Name, func(now *catalog.DeliveryStream) error {
+		now.Destination.S3.S3BackupMode, now.Destination.BackupSince = types.S3BackupModeEnabled, since
+		now.Destination.S3.S3BackupDescription = &types.S3DestinationDescription{BufferingHints: now.Destination.S3.BufferingHints}
+		return nil
+	})
+	r.must(err)
+}
+
+// TestBackupSwitchedOnLater has a backup begin behind records that are not its own: they hold nothing up and are not
+// undelivered. Records that came after it began are kept for it.
+func TestBackupSwitchedOnLater(t *testing.T) {
+	r := newRig(t)
+	d := r.trimmed("late", 3)
+	r.publish(d, d.ID, 31, 35)
+	sink, err := r.batches.Consumer(t.Context(), names.SinkConsumer(names.LegS3, d.Name, d.ID))
+	r.must(err)
+	r.deliver(sink, 1)
+	since := r.log(d).LastTime.Add(time.Millisecond)
+	r.backup(d, since)
+	r.eventually("the backup has begun", func() bool { return time.Now().After(since) })
+
+	trimmer, _ := r.trimmer(none)
+	backup := legName{d.Name, names.LegBackup}
+	if found := r.pass(trimmer); !found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 36 {
+		t.Errorf("before anything came the backup's oldest is %s, the log begins at %d", found.legs[backup].oldest, r.log(d).FirstSeq)
+	}
+	r.put(d, 10, 100)
+	r.publish(d, d.ID, 36, 45)
+	r.deliver(sink, 1)
+	if found := r.pass(trimmer); found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 36 {
+		t.Errorf("the backup's oldest is %s, the log begins at %d", found.legs[backup].oldest, r.log(d).FirstSeq)
+	}
+}
+
+// TestOldestOfALateLeg has the log still hold records that arrived before the leg began.
+func TestOldestOfALateLeg(t *testing.T) {
+	r := newRig(t)
+	d := r.trimmed("halfway", 0)
+	since := r.log(d).LastTime.Add(time.Millisecond)
+	r.backup(d, since)
+	r.eventually("the backup has begun", func() bool { return time.Now().After(since) })
+	r.put(d, 1, 100)
+	trimmer, _ := r.trimmer()
+	if found := r.pass(trimmer).legs[legName{d.Name, names.LegBackup}]; !found.oldest.Equal(since) {
+		t.Errorf("the backup's oldest record is of %s, want %s", found.oldest, since)
 	}
 }
 

@@ -74,16 +74,17 @@ func (d *destination) newTry(a delivery.Attempt) (*try, error) {
 	}
 	t := &try{destination: d, Attempt: a, log: d.log.With("stream", a.Batch.Stream, "batch", a.Batch.ID())}
 	var err error
-	if t.whole, err = newTarget(d.installation, a.Batch, a.Stream.Version, a.Stream.Destination.S3, wholeBatch); err != nil {
+	to := a.Stream.Destination.S3Of(a.Batch.Leg)
+	if t.whole, err = newTarget(d.installation, a.Batch, a.Stream.Version, to, wholeBatch); err != nil {
 		return nil, err
 	}
-	if t.rest, err = newTarget(d.installation, a.Batch, a.Stream.Version, a.Stream.Destination.S3, survivors); err != nil {
+	if t.rest, err = newTarget(d.installation, a.Batch, a.Stream.Version, to, survivors); err != nil {
 		return nil, err
 	}
 	for _, old := range a.Stream.DestinationsSince(a.Batch.Version) {
 		for _, v := range []variant{wholeBatch, survivors} {
 			// A destination that cannot be written was never written to.
-			if target, err := newTarget(d.installation, a.Batch, old.Version, old.Destination.S3, v); err == nil {
+			if target, err := newTarget(d.installation, a.Batch, old.Version, old.Destination.S3Of(a.Batch.Leg), v); err == nil {
 				t.previous = append(t.previous, target)
 			}
 		}

@@ -175,6 +175,14 @@ func (r *rig) messages(stream string) [][]byte {
 	return out
 }
 
+// errorLog returns the last entry of an error log.
+func (r *rig) errorLog(subject string) (*jetstream.RawStreamMsg, error) {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), names.ErrorsStream)
+	check(r.t, err)
+	return s.GetLastMsgForSubject(r.t.Context(), subject)
+}
+
 // content reads an object.
 func (r *rig) content(location string) ([]byte, *s3.GetObjectOutput) {
 	r.t.Helper()

@@ -37,7 +37,7 @@ func (t target) String() string { return "s3://" + t.bucket + "/" + t.key }
 // what this build cannot write, rather than write something else.
 func newTarget(installation string, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription, v variant) (target, error) {
 	if to == nil {
-		return target{}, fmt.Errorf("version %d of the delivery stream has no S3 destination", version)
+		return target{}, fmt.Errorf("version %d of the delivery stream has no such S3 destination", version)
 	}
 	if e := to.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream asks for encryption with a KMS key, which is not supported", version)

@@ -82,7 +82,7 @@ func (c Config) Validate() error {
 	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
 		return fmt.Errorf("--part-size (HYDRANT_PART_SIZE): %d is not accepted; use %d (5 MiB, S3's own limit) to %d bytes", c.PartSize, minPartSize, maxPartSize)
 	}
-	return c.delivery().Validate()
+	return c.delivery(legs()[0], nil).Validate()
 }
 
 func (c Config) validateS3() error {
@@ -111,27 +111,43 @@ func (c Config) validateS3() error {
 	return nil
 }
 
-func (c Config) delivery() delivery.Config {
+// leg is one of the ways to S3 that the service delivers.
+type leg struct {
+	name      names.Leg
+	logStream string // of the delivery stream's error log
+	metrics   string // prefix
+}
+
+// legs are the destination itself and the backup of the source records.
+func legs() []leg {
+	return []leg{
+		{names.LegS3, "S3Delivery", "delivery_to_s3"},
+		{names.LegBackup, "BackupDelivery", "backup_to_s3"},
+	}
+}
+
+func (c Config) delivery(l leg, slots delivery.Slots) delivery.Config {
 	return delivery.Config{
-		Leg: names.LegS3, LogStream: "S3Delivery", Location: bucketARN,
-		Workers: c.Workers, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
+		Leg: l.name, LogStream: l.logStream, Location: l.bucketARN,
+		Workers: c.Workers, Slots: slots, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
 		MinDelay: c.RetryMin, MaxDelay: c.RetryMax,
 	}
 }
 
 // bucketARN is how the error log names the destination.
-func bucketARN(d *catalog.DeliveryStream) string {
-	if d.Destination.S3 == nil {
+func (l leg) bucketARN(d *catalog.DeliveryStream) string {
+	s3 := d.Destination.S3Of(l.name)
+	if s3 == nil {
 		return ""
 	}
-	return aws.ToString(d.Destination.S3.BucketARN)
+	return aws.ToString(s3.BucketARN)
 }
 
 // Service is the S3 sink.
 type Service struct {
 	cfg     Config
 	log     *slog.Logger
-	metrics *delivery.Metrics
+	metrics map[names.Leg]*delivery.Metrics
 	buffers *buffers
 
 	session session.Session
@@ -144,10 +160,11 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Service{
-		cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize),
-		metrics: delivery.NewMetrics("delivery_to_s3", rt.Metrics),
-	}, nil
+	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}}
+	for _, l := range legs() {
+		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics)
+	}
+	return s, nil
 }
 
 // Ready implements service.Service.
@@ -182,14 +199,28 @@ func (s *Service) Run(ctx context.Context) error {
 // serve delivers until ctx ends. The view and the membership outlive the deliveries that are being finished.
 func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
 	group := members.NewGroup(js, "s3sink", s.log)
-	runner := delivery.NewRunner(s.cfg.delivery(), js, view, d, s.metrics, s.log)
+	slots := delivery.NewSlots(s.cfg.Workers)
+	var runners []*delivery.Runner
+	for _, l := range legs() {
+		runners = append(runners, delivery.NewRunner(s.cfg.delivery(l, slots), js, view, d, s.metrics[l.name], s.log))
+	}
+	changed := func(name names.Stream) {
+		for _, r := range runners {
+			r.Changed(ctx, name)
+		}
+	}
 
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer end()
-	running.Go(func() { view.Run(background, func(name names.Stream) { runner.Changed(ctx, name) }) })
+	running.Go(func() { view.Run(background, changed) })
 	// Nobody asks who the members are but the operator: the replicas share consumers.
 	running.Go(func() { group.Run(background, func() {}) })
-	return runner.Run(ctx)
+	var delivering sync.WaitGroup
+	for _, r := range runners {
+		delivering.Go(func() { _ = r.Run(ctx) }) // it ends with ctx, and for no other reason
+	}
+	delivering.Wait()
+	return ctx.Err()
 }

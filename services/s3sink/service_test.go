@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hydrant/shared/batch"
@@ -80,6 +81,63 @@ func TestObjects(t *testing.T) {
 	if service.buffers.made > r.cfg.Workers*partsInMemory {
 		t.Errorf("%d buffers were made for %d workers", service.buffers.made, r.cfg.Workers)
 	}
+}
+
+// TestBackup delivers the same records twice: to the destination and, as it says, to the backup's own place.
+func TestBackup(t *testing.T) {
+	r := newRig(t)
+	_, err := r.s3.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
+	check(t, err)
+	r.start()
+	s := r.stream("demo", compressed, backedUpTo("copies", "source/"))
+	want := s.fill(10_000)
+	to := s.hand(s.batch())
+	copied := to
+	copied.Leg = names.LegBackup
+	s.hand(copied)
+	original, backup := s.delivered(to), s.delivered(copied)
+
+	packed, _ := r.content(original.Location)
+	if bytes.Equal(packed, want) || !strings.HasSuffix(original.Location, ".gz") {
+		t.Errorf("%s is not compressed", original.Location)
+	}
+	data, object := r.content(backup.Location)
+	if !bytes.Equal(data, want) || !strings.HasPrefix(backup.Location, "s3://copies/source/") {
+		t.Errorf("%s holds %d bytes that are not the %d that were published", backup.Location, len(data), len(want))
+	}
+	wantEqual(t, "hydrant-batch", object.Metadata["hydrant-batch"], string(copied.ID()))
+	wantEqual(t, "the leg", backup.Leg, names.LegBackup)
+	r.wantOne("data")
+	r.wantOne("copies")
+}
+
+// TestBackupThatFails leaves the destination alone, and says in its own error log what is wrong.
+func TestBackupThatFails(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	s := r.stream("demo", backedUpTo("missing", ""))
+	s.fill(1000)
+	to := s.hand(s.batch())
+	copied := to
+	copied.Leg = names.LegBackup
+	s.hand(copied)
+	s.delivered(to)
+	var entry delivery.LogEntry
+	eventually(t, "the failure is in the error log", func() bool {
+		m, err := r.errorLog(names.ErrorsSubject("demo", "BackupDelivery"))
+		if err == nil {
+			entry = decodeEntry(t, m.Data)
+		}
+		return err == nil
+	})
+	wantEqual(t, "the code", entry.ErrorCode, codeNoSuchBucket)
+	wantEqual(t, "the destination", entry.Destination, "arn:aws:s3:::missing")
+	wantEqual(t, "the batch", entry.Batch, copied.ID())
+	_, err := r.s3.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("missing")})
+	check(t, err)
+	wantEqual(t, "the outcome", s.delivered(copied).Outcome, batch.Delivered)
+	r.wantOne("data")
+	r.wantOne("missing")
 }
 
 // TestEmptyRecords delivers records without a byte: they count, and make an empty object.

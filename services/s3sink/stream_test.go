@@ -34,6 +34,21 @@ func prefixed(prefix string) option {
 	return func(d *catalog.DeliveryStream) { d.Destination.S3.Prefix = &prefix }
 }
 
+// backedUpTo switches the source-record backup on, uncompressed and with logging of its own.
+func backedUpTo(bucket, prefix string) option {
+	return func(d *catalog.DeliveryStream) {
+		to := s3Destination(bucket)
+		d.Destination.S3.S3BackupMode, d.Destination.BackupSince = types.S3BackupModeEnabled, d.Created
+		d.Destination.S3.S3BackupDescription = &types.S3DestinationDescription{
+			BucketARN: to.BucketARN, RoleARN: to.RoleARN, Prefix: &prefix, BufferingHints: to.BufferingHints,
+			CompressionFormat: to.CompressionFormat, EncryptionConfiguration: to.EncryptionConfiguration,
+			CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{
+				Enabled: aws.Bool(true), LogGroupName: aws.String("copies"), LogStreamName: aws.String("BackupDelivery"),
+			},
+		}
+	}
+}
+
 func toBucket(name string) option {
 	return func(d *catalog.DeliveryStream) { d.Destination.S3 = s3Destination(name) }
 }
@@ -191,7 +206,7 @@ func (s *deliveryStream) delivered(d batch.Descriptor) batch.Delivery {
 	eventually(s.t, "everything is acknowledged", func() bool {
 		stream, err := s.js.Stream(s.t.Context(), names.BatchesStream)
 		check(s.t, err)
-		c, err := stream.Consumer(s.t.Context(), names.SinkConsumer(names.LegS3, s.doc.Name, s.doc.ID))
+		c, err := stream.Consumer(s.t.Context(), names.SinkConsumer(d.Leg, s.doc.Name, s.doc.ID))
 		check(s.t, err)
 		return c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0
 	})

@@ -23,6 +23,7 @@ type Config struct {
 	Location func(*catalog.DeliveryStream) string
 
 	Workers   int           // batches in work at once
+	Slots     Slots         // what bounds them where several runners share the workers; nil makes a runner's own
 	PerStream int           // of them of one delivery stream
 	AckWait   time.Duration // after which a silent worker's batch is another's
 	Grace     time.Duration // for what is in work when the service is to stop
@@ -30,6 +31,13 @@ type Config struct {
 	MinDelay time.Duration // before the second try of a batch; it doubles with each try
 	MaxDelay time.Duration
 }
+
+// Slots are what a worker takes one of while it delivers, so that the memory of deliveries is bounded however many legs a
+// service delivers.
+type Slots chan struct{}
+
+// NewSlots returns slots for so many workers.
+func NewSlots(workers int) Slots { return make(Slots, workers) }
 
 // Runner delivers the batches of one leg of every delivery stream that has it.
 type Runner struct {
@@ -39,16 +47,19 @@ type Runner struct {
 	destination Destination
 	metrics     *Metrics
 	log         *slog.Logger
-	slots       chan struct{} // one for each worker
+	slots       Slots
 
 	changes chan names.Stream
 }
 
 // NewRunner returns a runner. The view must be followed by whoever made it, and each change told to Changed.
 func NewRunner(cfg Config, js jetstream.JetStream, view *catalog.View, d Destination, m *Metrics, log *slog.Logger) *Runner {
+	slots := cfg.Slots
+	if slots == nil {
+		slots = NewSlots(cfg.Workers)
+	}
 	return &Runner{
-		cfg: cfg, js: js, view: view, destination: d, metrics: m, log: log,
-		slots:   make(chan struct{}, cfg.Workers),
+		cfg: cfg, js: js, view: view, destination: d, metrics: m, log: log, slots: slots,
 		changes: make(chan names.Stream, 1024),
 	}
 }
