@@ -50,46 +50,61 @@ func (r *rig) undelivered(ctx context.Context) (string, error) {
 		if !ok {
 			continue
 		}
-		left, err := behind(ctx, batches, log, info.State.LastSeq)
-		if left != "" || err != nil {
-			return left, err
+		for _, leg := range r.legs(string(log.Stream)) {
+			left, err := behind(ctx, batches, leg, log, info.State.LastSeq)
+			if left != "" || err != nil {
+				return left, err
+			}
 		}
 	}
 	return "", streams.Err()
 }
 
-func behind(ctx context.Context, batches jetstream.Stream, log names.Log, last uint64) (string, error) {
+// legs are the ways that the records of a delivery stream of the rig have to go.
+func (r *rig) legs(stream string) []names.Leg {
+	if r.backedUp[stream] {
+		return []names.Leg{names.LegS3, names.LegBackup}
+	}
+	return []names.Leg{names.LegS3}
+}
+
+func behind(ctx context.Context, batches jetstream.Stream, leg names.Leg, log names.Log, last uint64) (string, error) {
 	if last == 0 {
 		return "", nil
 	}
-	m, err := batches.GetLastMsgForSubject(ctx, names.BatchesSubject(names.LegS3, log.Stream, log.Shard))
+	m, err := batches.GetLastMsgForSubject(ctx, names.BatchesSubject(leg, log.Stream, log.Shard))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Sprintf("%s has %d messages and no batch", log.Stream, last), nil
+		return fmt.Sprintf("%s has %d messages and no batch of leg %s", log.Stream, last, leg), nil
 	}
 	if err != nil {
 		return "", err
 	}
 	d, err := batch.Decode(m.Data)
 	if err != nil || d.Last != last {
-		return fmt.Sprintf("%s has %d messages, batches up to %d", log.Stream, last, d.Last), err
+		return fmt.Sprintf("%s has %d messages, batches of leg %s up to %d", log.Stream, last, leg, d.Last), err
 	}
-	consumer, err := batches.Consumer(ctx, names.SinkConsumer(names.LegS3, log.Stream, log.ID))
+	consumer, err := batches.Consumer(ctx, names.SinkConsumer(leg, log.Stream, log.ID))
 	if err != nil {
 		return "", err
 	}
 	info := consumer.CachedInfo()
 	if waiting := info.NumPending + uint64(info.NumAckPending); waiting > 0 {
-		return fmt.Sprintf("%s has %d batches to deliver", log.Stream, waiting), nil
+		return fmt.Sprintf("%s has %d batches of leg %s to deliver", log.Stream, waiting, leg), nil
 	}
 	return "", nil
 }
 
-// check counts every record in S3.
-func (r *rig) check(options checker.Options) *checker.Report {
+// check counts every record of a leg in S3: each leg has a bucket of its own.
+func (r *rig) check(leg names.Leg, options checker.Options) *checker.Report {
 	r.t.Helper()
-	objects, err := checker.Objects(r.t.Context(), r.direct, bucket, "")
+	from := bucket
+	if leg == names.LegBackup {
+		from = backupBucket
+		options.Expects = func(stream string) bool { return r.backedUp[stream] }
+	}
+	objects, err := checker.Objects(r.t.Context(), r.direct, from, "")
 	r.must(err)
-	options.Ordered = true
+	options.Leg, options.Ordered = string(leg), true
 	options.Locate = locate
 	report, err := checker.Check(r.t.Context(), r.ledger, objects, options)
 	r.must(err)

@@ -180,14 +180,17 @@ func (r *rig) reconfigure(t *testing.T, pick uint64) {
 		return
 	}
 	version := described.DeliveryStreamDescription.VersionId
-	prefixes := []string{"a/", "b/", "c"}
-	formats := []types.CompressionFormat{types.CompressionFormatGzip, types.CompressionFormatUncompressed}
+	prefixes := []string{"a/", "b/!{timestamp:yyyy/DDD}/!{firehose:random-string}/", "c"}
+	formats := types.CompressionFormat("").Values()
 	_, err = r.client.UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
 		DeliveryStreamName: &name, CurrentDeliveryStreamVersionId: version, DestinationId: aws.String("destinationId-000000000001"),
 		ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{
 			Prefix:            &prefixes[pick%3],
-			CompressionFormat: formats[pick/3%2],
+			CompressionFormat: formats[pick/3%uint64(len(formats))],
 			BufferingHints:    &types.BufferingHints{SizeInMBs: aws.Int32(int32(1 + pick/7%4)), IntervalInSeconds: aws.Int32(int32(pick / 31 % 3))},
+			S3BackupUpdate: &types.S3DestinationUpdate{
+				Prefix: &prefixes[pick/101%3], CompressionFormat: formats[pick/17%uint64(len(formats))],
+			},
 		},
 	})
 	if err != nil {

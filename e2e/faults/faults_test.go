@@ -29,6 +29,7 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/producer"
 	"hydrant/e2e/internal/schedule"
+	"hydrant/shared/names"
 )
 
 var (
@@ -60,15 +61,18 @@ func TestFaults(t *testing.T) {
 	t.Logf("seed %d: repeat with make faults DURATION=%s SEED=%d", *seed, *duration, *seed)
 	rng := rand.New(rand.NewPCG(*seed, 0))
 	r := newRig(t, *seed, programs)
-	r.createStream("plain", "", 1, 1, types.CompressionFormatUncompressed)
-	r.createStream("packed", "same/", 1, 2, types.CompressionFormatGzip)
-	r.createStream("neighbour", "same/", 2, 0, types.CompressionFormatUncompressed)
-	r.createStream("large", "large/", 32, 8, types.CompressionFormatUncompressed)
-	r.createStream("changing", "a/", 1, 1, types.CompressionFormatUncompressed)
+	r.createStream("plain", destination("", 1, 1, types.CompressionFormatUncompressed))
+	r.createStream("packed", withBackup(destination("same/", 1, 2, types.CompressionFormatGzip)))
+	r.createStream("neighbour", destination("same/", 2, 0, types.CompressionFormatUncompressed))
+	r.createStream("large", destination("large/", 32, 8, types.CompressionFormatUncompressed))
+	r.createStream("changing", withBackup(destination("a/", 1, 1, types.CompressionFormatUncompressed)))
+	dated := withBackup(destination("d/!{timestamp:yyyy-MM-dd'T'HH}/!{firehose:random-string}/", 2, 2, types.CompressionFormatGzip))
+	dated.CustomTimeZone, dated.FileExtension = aws.String("Asia/Kolkata"), aws.String(".json.gz")
+	r.createStream("dated", dated)
 	r.must(r.api.SetSwallow(0.05))
 	r.setS3(t, ordinary())
 
-	stop := r.produce(t, rng, map[string]float64{"plain": 400, "packed": 400, "neighbour": 100, "large": 1500, "changing": 300})
+	stop := r.produce(t, rng, map[string]float64{"plain": 400, "packed": 400, "neighbour": 100, "large": 1500, "changing": 300, "dated": 300})
 	// A change of configuration is looked for under the old name; what S3 carries out only after that look is the one
 	// documented exception, so the S3 server does not stall while configurations change.
 	r.play(t, r.schedule(t, *seed, *duration*6/10, r.targets, slices.Concat(points(), withoutReconfigure())), rng)
@@ -89,7 +93,10 @@ func TestFaults(t *testing.T) {
 func TestDeleteAndMakeAgain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 1))
 	r := newRig(t, *seed, programs)
-	r.createStream("phoenix", "", 1, 0, types.CompressionFormatUncompressed)
+	again := func() {
+		r.createStream("phoenix", withBackup(destination("", 1, 0, types.CompressionFormatUncompressed)))
+	}
+	again()
 	stop := r.produce(t, rng, map[string]float64{"phoenix": 500})
 	began := time.Now()
 	for life := range 8 {
@@ -103,7 +110,7 @@ func TestDeleteAndMakeAgain(t *testing.T) {
 			return errors.As(err, &gone)
 		})
 		r.ledger.Discard("phoenix")
-		r.createStream("phoenix", "", 1, 0, types.CompressionFormatUncompressed)
+		again()
 	}
 	wait(t.Context(), time.Second)
 	stop()
@@ -186,19 +193,21 @@ func (r *rig) liveIDs(t *testing.T) map[string]bool {
 
 func (r *rig) verdict(t *testing.T, options checker.Options) {
 	t.Helper()
-	report := r.check(options)
-	t.Log("\n" + report.String())
+	for _, leg := range []names.Leg{names.LegS3, names.LegBackup} {
+		report := r.check(leg, options)
+		t.Logf("leg %s\n%s", leg, report)
+		if err := report.Err(); err != nil {
+			t.Errorf("leg %s: %v", leg, err)
+		}
+		if report.Delivered == 0 {
+			t.Errorf("nothing was delivered of leg %s, so nothing was tested", leg)
+		}
+	}
 	t.Log("API:", r.api.Counts())
 	for name, proxy := range r.s3 {
 		t.Logf("S3 before %s: %s", name, proxy.Counts())
 	}
 	t.Log("went off:", r.wentOff())
-	if err := report.Err(); err != nil {
-		t.Error(err)
-	}
-	if report.Delivered == 0 {
-		t.Error("nothing was delivered, so nothing was tested")
-	}
 	r.checkLogs(t)
 	if t.Failed() {
 		r.keepLogs(t)

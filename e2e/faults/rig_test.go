@@ -32,8 +32,11 @@ import (
 
 const (
 	replicas = 2 // of each service
+	role     = "arn:aws:iam::000000000000:role/faults"
 	bucket   = "faults"
-	ackWait  = 5 * time.Second
+	// backupBucket is where backups of source records go, so that each leg can be counted by itself.
+	backupBucket = "faults-backup"
+	ackWait      = 5 * time.Second
 )
 
 // rig is an installation of processes with proxies between them that break things.
@@ -51,6 +54,8 @@ type rig struct {
 	ledger *checker.Ledger
 	client *firehose.Client
 
+	backedUp map[string]bool // by delivery stream
+
 	mu  sync.Mutex
 	off map[string]int // how often each action that waits for its moment had it
 }
@@ -64,7 +69,7 @@ type part struct {
 }
 
 func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
-	r := &rig{t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, ledger: checker.NewLedger(), off: map[string]int{}}
+	r := &rig{t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, ledger: checker.NewLedger(), backedUp: map[string]bool{}, off: map[string]int{}}
 	client, monitor, s3addr := r.addr(), r.addr(), r.addr()
 	config := filepath.Join(r.dir, "nats.conf")
 	r.must(os.WriteFile(config, deploy.NATSConfig(client, monitor, filepath.Join(r.dir, "nats"), 8<<30), 0o600))
@@ -99,8 +104,10 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
 	r.js, err = jetstream.New(conn)
 	r.must(err)
 	r.awaitReady()
-	_, err = r.direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
-	r.must(err)
+	for _, name := range []string{bucket, backupBucket} {
+		_, err = r.direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+		r.must(err)
+	}
 	return r
 }
 
@@ -171,17 +178,32 @@ func (r *rig) must(err error) {
 	}
 }
 
+// destination is where a delivery stream of the rig delivers to.
+func destination(prefix string, sizeMB, interval int32, format types.CompressionFormat) *types.ExtendedS3DestinationConfiguration {
+	return &types.ExtendedS3DestinationConfiguration{
+		RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + bucket), Prefix: &prefix, CompressionFormat: format,
+		ErrorOutputPrefix: aws.String("wrong/!{firehose:error-output-type}/"),
+		BufferingHints:    &types.BufferingHints{SizeInMBs: &sizeMB, IntervalInSeconds: &interval},
+	}
+}
+
+// withBackup adds a backup of the source records, with hints and a form of its own.
+func withBackup(to *types.ExtendedS3DestinationConfiguration) *types.ExtendedS3DestinationConfiguration {
+	to.S3BackupMode = types.S3BackupModeEnabled
+	to.S3BackupConfiguration = &types.S3DestinationConfiguration{
+		RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + backupBucket), CompressionFormat: types.CompressionFormatZip,
+		BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(8), IntervalInSeconds: aws.Int32(3)},
+	}
+	return to
+}
+
 // createStream makes a delivery stream; the proxies may be at work already.
-func (r *rig) createStream(name, prefix string, sizeMB, interval int32, format types.CompressionFormat) {
+func (r *rig) createStream(name string, to *types.ExtendedS3DestinationConfiguration) {
 	r.t.Helper()
+	r.backedUp[name] = to.S3BackupConfiguration != nil
 	deploy.Eventually(r.t, "delivery stream "+name+" is made", func() bool {
 		_, err := r.client.CreateDeliveryStream(r.t.Context(), &firehose.CreateDeliveryStreamInput{
-			DeliveryStreamName: &name,
-			ExtendedS3DestinationConfiguration: &types.ExtendedS3DestinationConfiguration{
-				RoleARN: aws.String("arn:aws:iam::000000000000:role/faults"), BucketARN: aws.String("arn:aws:s3:::" + bucket),
-				Prefix: &prefix, CompressionFormat: format,
-				BufferingHints: &types.BufferingHints{SizeInMBs: &sizeMB, IntervalInSeconds: &interval},
-			},
+			DeliveryStreamName: &name, ExtendedS3DestinationConfiguration: to,
 		})
 		if err != nil {
 			r.t.Log(err)

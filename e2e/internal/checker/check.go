@@ -16,6 +16,9 @@ type Options struct {
 	// Leg is the only leg whose objects may be there; "s3" if empty. Each leg delivers every record once, so they are
 	// checked one by one.
 	Leg string
+	// Expects says of which delivery streams the leg is, so that each acknowledged record of theirs must be there; all if
+	// nil.
+	Expects func(stream string) bool
 	// MayHaveGaps says for which delivery stream ids batches may be missing, because the stream was deleted or its
 	// records expired; none if nil.
 	MayHaveGaps func(streamID string) bool
@@ -94,6 +97,9 @@ type delivered struct {
 func newCheck(ledger *Ledger, options Options) *check {
 	if options.Leg == "" {
 		options.Leg = "s3"
+	}
+	if options.Expects == nil {
+		options.Expects = func(string) bool { return true }
 	}
 	if options.MayHaveGaps == nil {
 		options.MayHaveGaps = func(string) bool { return false }
@@ -282,7 +288,7 @@ func (c *check) compareWithLedger() {
 		if e.outcome != Acknowledged {
 			continue
 		}
-		if times == 0 && !e.discardable {
+		if times == 0 && !e.discardable && c.options.Expects(record.Stream) {
 			c.report.add(Lost, "%s with the RecordId %s", record, e.recordID)
 		}
 		if reason := claim(owners, record, e.recordID); reason != "" {

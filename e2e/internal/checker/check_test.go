@@ -196,6 +196,25 @@ func TestCheck(t *testing.T) {
 			},
 		},
 		{
+			name: "a stream that the leg is not of",
+			do: func(_ *testing.T, d *delivery) {
+				for range 3 {
+					d.remove(d.first(orders))
+				}
+				d.options.Expects = func(stream string) bool { return stream != orders }
+			},
+		},
+		{
+			name: "nothing of a stream that the leg is of",
+			do: func(_ *testing.T, d *delivery) {
+				for range 3 {
+					d.remove(d.first(orders))
+				}
+				d.options.Expects = func(stream string) bool { return stream == orders }
+			},
+			want: kinds{checker.Lost},
+		},
+		{
 			name: "a stream of the same name made again, and another shard",
 			do: func(t *testing.T, d *delivery) {
 				for i, batch := range []string{"id-again.s3.0.1-1", "id-orders.s3.1.1-1"} {
