@@ -26,8 +26,10 @@
 // refused, since the sequence may appear nowhere but at an expression's beginning.
 //
 // Keys are not cleaned: a leading / and // stay, as they do on S3. A store that keeps objects as files folds such names into
-// shorter ones. That loses nothing, since an object's own name ends with the UUID of its batch. What such a store
-// may refuse, and no list of objects can express, is refused by Check: control characters, and the folders "." and "..".
+// shorter ones. That loses nothing, since an object's own name ends with the UUID of its batch. It also refuses what no file
+// can be called, more than 255 bytes between two slashes: then the batch waits, as for any setting that is wrong, until the
+// setting is corrected. Check refuses what S3's own documentation warns of and clients cannot ask for: control characters, and
+// the folders "." and "..".
 package objectname
 
 import (
