@@ -63,6 +63,9 @@ func compile(pattern string) ([]piece, error) {
 			pieces, rest = append(pieces, literal(rest[:end])), rest[end:]
 		}
 	}
+	if len(pieces) == 0 {
+		return nil, errors.New("evaluates to nothing: remove the expression")
+	}
 	return pieces, nil
 }
 

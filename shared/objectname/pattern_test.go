@@ -79,6 +79,7 @@ func TestPatternsRefused(t *testing.T) {
 		{"'", "without an end"},
 		{"'a''", "without an end"},
 		{"'''", "without an end"},
+		{"[[]]", "evaluates to nothing"},
 		{"yyyy]", "without a ["},
 		{"[]]", "without a ["},
 		{"yyyy{", "reserved"}, {"}", "reserved"}, {"#", "reserved"},
