@@ -12,6 +12,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/objectname"
 )
 
 // variant tells the objects apart that one batch may become.
@@ -51,36 +52,53 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 	default:
 		return target{}, fmt.Errorf("version %d of the delivery stream asks for the compression %s, which is not supported", version, to.CompressionFormat)
 	}
-	t.key = objectKey(installation, d, version, aws.ToString(to.Prefix), v) + suffix
+	name, err := objectKey(installation, d, version, to, v)
+	if err != nil {
+		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
+	}
+	t.key = name + objectname.Extension(aws.ToString(to.FileExtension), suffix)
 	return t, nil
 }
 
-// objectKey is the guide's object name, without the ending of a compression:
+// objectKey is the guide's object name, without its extension:
 //
-//	<prefix>YYYY/MM/DD/HH/<delivery stream>-<version>-YYYY-MM-DD-HH-MM-SS-<random>
+//	<evaluated prefix><delivery stream>-<version>-YYYY-MM-DD-HH-MM-SS-<random>
 //
-// The prefix is put before it as it is. The times are UTC, of the batch's oldest record. The "random" part is derived from
-// the batch, so that every attempt to deliver it means the same object.
-func objectKey(installation string, d batch.Descriptor, version int, prefix string, v variant) string {
-	at := d.Oldest.UTC()
-	return prefix + at.Format("2006/01/02/15/") + string(d.Stream) + "-" + strconv.Itoa(version) +
-		at.Format("-2006-01-02-15-04-05-") + batchUUID(installation, d, v)
+// Package objectname says what prefixes evaluate to. All times are that of the arrival of the batch's oldest record, in the
+// delivery stream's zone. What is random in it is derived from the batch, so that every attempt to deliver it means the same
+// object. Settings were checked when they were stored; those that cannot be evaluated all the same are an error.
+func objectKey(installation string, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription, v variant) (string, error) {
+	prefix, err := objectname.Parse(objectname.Prefix, aws.ToString(to.Prefix))
+	if err != nil {
+		return "", err
+	}
+	zone, err := objectname.Zone(aws.ToString(to.CustomTimeZone))
+	if err != nil {
+		return "", err
+	}
+	identity := batchHash(installation, d, v)
+	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Zone: zone, Seed: identity[:]})
+	return folder + objectname.Name(string(d.Stream), version, d.Oldest, zone, batchUUID(identity)), nil
 }
 
-// batchUUID is a UUID of version 8 (RFC 9562) made of 122 bits of SHA-256 over what makes a batch this one and no other.
-// The installation is in it because two may share a bucket, the stream's id because a stream made again under its old name
-// begins at sequence 1, the arrival because a log restored from a backup may give a sequence out twice. Each field is
-// preceded by its length, so that no two lists of fields are the same bytes.
-func batchUUID(installation string, d batch.Descriptor, v variant) string {
-	h := sha256.New()
+// batchHash is SHA-256 over what makes a batch this one and no other. The installation is in it because two may share a bucket,
+// the stream's id because a stream made again under its old name begins at sequence 1, the arrival because a log restored
+// from a backup may give a sequence out twice. Each field is preceded by its length, so that no two lists of fields are the
+// same bytes.
+func batchHash(installation string, d batch.Descriptor, v variant) [sha256.Size]byte {
+	var fields []byte
 	for _, field := range []string{
 		installation, string(d.StreamID), string(d.Leg), strconv.Itoa(int(d.Shard)),
 		strconv.FormatUint(d.First, 10), strconv.FormatInt(d.Oldest.UnixNano(), 10), string(v),
 	} {
-		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(field))))
-		_, _ = h.Write([]byte(field))
+		fields = append(binary.BigEndian.AppendUint32(fields, uint32(len(field))), field...)
 	}
-	id := h.Sum(nil)[:16]
+	return sha256.Sum256(fields)
+}
+
+// batchUUID is a UUID of version 8 (RFC 9562) made of 122 bits of a batch's hash.
+func batchUUID(identity [sha256.Size]byte) string {
+	id := identity[:16]
 	id[6] = id[6]&0x0f | 0x80 // version 8: custom
 	id[8] = id[8]&0x3f | 0x80 // the RFC's variant
 	text := hex.EncodeToString(id)

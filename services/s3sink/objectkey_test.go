@@ -1,7 +1,9 @@
 package s3sink
 
 import (
+	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,10 +64,34 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNamesOfSettings is golden too: whole keys as the settings about names make them.
+func TestNamesOfSettings(t *testing.T) {
+	file, err := os.ReadFile("testdata/objectkeys.tsv")
+	check(t, err)
+	rows := 0
+	for line := range strings.Lines(string(file)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		rows++
+		columns := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		wantEqual(t, "the columns", len(columns), 6)
+		to := s3Destination("data")
+		to.Prefix, to.CustomTimeZone, to.FileExtension = &columns[0], &columns[1], &columns[2]
+		to.CompressionFormat = types.CompressionFormat(columns[3])
+		for range 2 {
+			got, err := newTarget("inst", goldenBatch(), 3, to, variant(columns[4]))
+			check(t, err)
+			wantEqual(t, "the key of "+columns[0], got.key, columns[5])
+		}
+	}
+	wantEqual(t, "the rows", rows, 12)
+}
+
 // TestNamesDiffer changes each thing that makes a batch another, and one that does not.
 func TestNamesDiffer(t *testing.T) {
 	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	same := batchUUID("inst", goldenBatch(), wholeBatch)
+	same := batchUUID(batchHash("inst", goldenBatch(), wholeBatch))
 	if !shape.MatchString(same) {
 		t.Errorf("%s has not the shape of a UUID", same)
 	}
@@ -90,7 +116,7 @@ func TestNamesDiffer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := goldenBatch()
 			tt.change(&d)
-			wantEqual(t, "whether it differs", batchUUID(tt.installation, d, tt.variant) != same, tt.differs)
+			wantEqual(t, "whether it differs", batchUUID(batchHash(tt.installation, d, tt.variant)) != same, tt.differs)
 		})
 	}
 }
@@ -104,6 +130,14 @@ func TestUnsupported(t *testing.T) {
 		{"no S3 destination", func(*types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription { return nil }},
 		{"compression", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
 			d.CompressionFormat = types.CompressionFormatSnappy
+			return d
+		}},
+		{"prefix", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+			d.Prefix = aws.String("!{partitionKeyFromQuery:id}/")
+			return d
+		}},
+		{"time zone", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+			d.CustomTimeZone = aws.String("Mars/Olympus")
 			return d
 		}},
 		{"encryption", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {

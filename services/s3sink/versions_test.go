@@ -39,6 +39,7 @@ func TestEarlierSuccess(t *testing.T) {
 	}{
 		{"another bucket", nil, toBucket("other")},
 		{"another prefix", nil, prefixed("new/")},
+		{"from a prefix with expressions", []option{prefixed("!{firehose:random-string}/!{timestamp:yyyy/MM/dd}/")}, prefixed("new/")},
 		{"compression", nil, compressed},
 		{"from compression", []option{compressed}, toBucket("data")},
 		{"nothing but the version", nil, prefixed("")},
