@@ -99,7 +99,7 @@ func TestFormatsReadByOthers(t *testing.T) {
 		t.Skip("HYDRANT_TEST_PYTHON names no Python with the packages of e2e/clients/requirements.txt; make test sets it")
 	}
 	inputs := map[string][]byte{
-		"nothing": nil, "a record": []byte("one record\n"), "a block": text(xerialBlock), "noise": noise(3<<20, 6), "text": text(3 << 20), "mixed": mixed(),
+		"nothing": nil, "a record": []byte("one record\n"), "a block": text(xerialBlock), "noise": noise(1<<20, 6), "text": text(1 << 20), "mixed": mixed(),
 	}
 	for _, f := range formats[1:] {
 		for name, data := range inputs {
