@@ -52,8 +52,8 @@ func text(size int) []byte {
 // mixed is noise that is longer than any block, and text.
 func mixed() []byte { return append(noise(250_000, 1), text(250_000)...) }
 
-// TestFormatsGolden holds the bytes of each format: an object that was begun by one worker may be finished, under its name,
-// by another. Should a new version of a compressor change them, -update writes them again.
+// TestFormatsGolden holds the bytes of each format, so that a batch which is delivered again, by another build too, is the
+// same object. Should a new version of a compressor change them, -update writes them again.
 func TestFormatsGolden(t *testing.T) {
 	inputs := []struct {
 		name string
