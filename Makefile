@@ -10,6 +10,10 @@ LINT    := $(CURDIR)/.cache/golangci-lint-2.15.0
 # Each module is built and tested by its own go.mod, as it is released. go.work is for editors.
 export GOWORK := off
 
+# Python with the packages of e2e/clients/requirements.txt, for tests that need clients and readers of another origin.
+VENV := $(CURDIR)/.cache/venv
+export HYDRANT_TEST_PYTHON := $(VENV)/bin/python
+
 DURATION ?= 2m
 SEED     ?= $(shell date +%s)
 
@@ -30,7 +34,7 @@ run: ## build and start everything in one process; Ctrl-C stops it
 	@$(BIN)/hydrant run
 
 .PHONY: test
-test: needs-cc ## run the tests of every module with the race detector, and end to end
+test: needs-cc $(VENV)/ready ## run the tests of every module with the race detector, and end to end
 	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
 	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./...  # builds the programs, so never cached
@@ -62,6 +66,12 @@ tidy: ## bring every go.mod up to date
 .PHONY: needs-cc
 needs-cc:
 	@command -v $$(go env CC) >/dev/null || { echo "make test needs a C compiler for the race detector: apt-get install gcc libc6-dev"; exit 1; }
+
+$(VENV)/ready: e2e/clients/requirements.txt
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "make test needs Python 3 with venv: apt-get install python3-venv"; exit 1; }
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 .PHONY: clean
 clean: ## remove what was built; .hydrant/ stays

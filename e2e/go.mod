@@ -3,6 +3,7 @@ module hydrant/e2e
 go 1.26.0
 
 require (
+	github.com/golang/snappy v1.0.0
 	hydrant/hydrant v0.0.0
 	hydrant/shared v0.0.0
 )

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -68,14 +67,11 @@ func first(t *testing.T, o deploy.Object) uint64 {
 
 func plain(t *testing.T, o deploy.Object) []byte {
 	t.Helper()
-	if !strings.HasSuffix(o.Key, ".gz") {
-		return o.Body
-	}
-	z, err := gzip.NewReader(bytes.NewReader(o.Body))
+	decoded, err := checker.Decode(o.Encoding, bytes.NewReader(o.Body))
 	if err != nil {
 		t.Fatalf("%s: %v", o.Key, err)
 	}
-	data, err := io.ReadAll(z)
+	data, err := io.ReadAll(decoded)
 	if err != nil {
 		t.Fatalf("%s: %v", o.Key, err)
 	}

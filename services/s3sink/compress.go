@@ -8,23 +8,27 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipLevel is fixed, and no time or name is written, so that a batch is the same bytes each time it is compressed. Only
-// another version of the compressor may differ, which is why deliveries are compared by what they hold and not by size.
-const gzipLevel = 6
+// deflateLevel is fixed, of GZIP and ZIP, since the level decides the bytes.
+const deflateLevel = 6
 
-// encoders lends compressors, whose tables of about a megabyte are worth keeping.
+// encoders lends compressors, whose tables and blocks of up to about a megabyte are worth keeping.
 type encoders struct {
-	idle sync.Pool
+	gzips, deflates, snappies, hadoopSnappies sync.Pool
 }
 
 // encode returns a writer of the object's bytes into out. Close ends the object, not out; without it the writer is dropped.
+// Nothing is written by encode itself, and a batch without a byte is an object when the writer is closed.
 func (e *encoders) encode(t target, out io.Writer) io.WriteCloser {
-	if !t.gzip {
-		return plain{out}
-	}
-	z, ok := e.idle.Get().(*gzip.Writer)
+	return t.format.form().open(e, t, out)
+}
+
+func (*encoders) plain(_ target, out io.Writer) io.WriteCloser { return plain{out} }
+
+// gzip writes no time and no name.
+func (e *encoders) gzip(_ target, out io.Writer) io.WriteCloser {
+	z, ok := e.gzips.Get().(*gzip.Writer)
 	if !ok {
-		z, _ = gzip.NewWriterLevel(nil, gzipLevel) // fails only for a level that does not exist
+		z, _ = gzip.NewWriterLevel(nil, deflateLevel) // fails only for a level that does not exist
 	}
 	z.Reset(out)
 	z.ModTime = time.Unix(0, 0) // which gzip takes for none; this package writes the zero Time as some year
@@ -39,7 +43,7 @@ type gzipped struct {
 func (g *gzipped) Close() error {
 	err := g.Writer.Close()
 	g.Reset(nil)
-	g.from.idle.Put(g.Writer)
+	g.from.gzips.Put(g.Writer)
 	return err
 }
 

@@ -101,7 +101,7 @@ func (t *try) head(ctx context.Context, at target, options ...func(*s3.Options))
 	records, errRecords := strconv.Atoi(object.Metadata[metadataRecords])
 	size, errSize := strconv.ParseInt(object.Metadata[metadataBytes], 10, 64)
 	same := id == t.Batch.ID() && errRecords == nil && errSize == nil &&
-		(at.gzip || aws.ToInt64(object.ContentLength) == size) &&
+		(at.format != uncompressed || aws.ToInt64(object.ContentLength) == size) &&
 		(at.variant == survivors || records == t.Batch.Records && size == t.Batch.Bytes)
 	if !same {
 		return nil, &foreignError{at: at, batch: id, records: object.Metadata[metadataRecords], bytes: object.Metadata[metadataBytes]}
@@ -129,8 +129,8 @@ func (e *foreignError) Error() string {
 // sweep aborts the unfinished uploads of a target, which a worker that was killed or that stalls left behind. A lost answer
 // leaves one for the next sweep; a worker that is still at it finds its upload gone, and then finds the object.
 func (t *try) sweep(ctx context.Context, at target) {
-	if t.Batch.Bytes+t.Batch.Bytes/100 < minPartSize {
-		return // not even the smallest parts made more than one of it, and what cannot be compressed grows by less
+	if t.Batch.Bytes+t.Batch.Bytes/32 < minPartSize {
+		return // not even the smallest parts made more than one of it, and what cannot be compressed grows by less in any format
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()

@@ -28,7 +28,8 @@ type target struct {
 	bucket  string
 	key     string
 	version int // of the configuration that says so
-	gzip    bool
+	format  format
+	uuid    string // of the batch, and the variant
 	variant variant
 }
 
@@ -43,20 +44,17 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 	if e := to.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream asks for encryption with a KMS key, which is not supported", version)
 	}
-	t := target{bucket: catalog.Bucket(aws.ToString(to.BucketARN)), version: version, variant: v}
-	suffix := ""
-	switch to.CompressionFormat {
-	case types.CompressionFormatUncompressed, "":
-	case types.CompressionFormatGzip:
-		t.gzip, suffix = true, ".gz"
-	default:
-		return target{}, fmt.Errorf("version %d of the delivery stream asks for the compression %s, which is not supported", version, to.CompressionFormat)
+	format, err := formatOf(to.CompressionFormat)
+	if err != nil {
+		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
+	t := target{bucket: catalog.Bucket(aws.ToString(to.BucketARN)), version: version, variant: v, format: format}
+	t.uuid = batchUUID(batchHash(installation, d, v))
 	name, err := objectKey(installation, d, version, to, v)
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	t.key = name + objectname.Extension(aws.ToString(to.FileExtension), suffix)
+	t.key = name + objectname.Extension(aws.ToString(to.FileExtension), format.extension())
 	return t, nil
 }
 

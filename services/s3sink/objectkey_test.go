@@ -129,7 +129,7 @@ func TestUnsupported(t *testing.T) {
 	}{
 		{"no S3 destination", func(*types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription { return nil }},
 		{"compression", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
-			d.CompressionFormat = types.CompressionFormatSnappy
+			d.CompressionFormat = "BROTLI"
 			return d
 		}},
 		{"prefix", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {

@@ -2,7 +2,6 @@ package s3sink
 
 import (
 	"bytes"
-	stdgzip "compress/gzip"
 	"errors"
 	"io"
 	"os"
@@ -34,6 +33,12 @@ func TestObjects(t *testing.T) {
 		{"several parts", []option{prefixed("logs/")}, 12 << 20, 3},
 		{"gzip", []option{compressed}, 100_000, 0},
 		{"gzip in several parts", []option{compressed, prefixed("z")}, 12 << 20, 3},
+		{"zip", []option{inFormat(formatZip)}, 100_000, 0},
+		{"zip in several parts", []option{inFormat(formatZip)}, 6 << 20, 2},
+		{"Snappy", []option{inFormat(formatSnappy)}, 100_000, 0},
+		{"Snappy in several parts", []option{inFormat(formatSnappy)}, 6 << 20, 2},
+		{"Hadoop's Snappy", []option{inFormat(formatHadoopSnappy)}, 100_000, 0},
+		{"Hadoop's Snappy in several parts", []option{inFormat(formatHadoopSnappy)}, 6 << 20, 2},
 	}
 	r := newRig(t)
 	service, _ := r.start()
@@ -53,22 +58,13 @@ func TestObjects(t *testing.T) {
 
 			prefix := aws.ToString(s.doc.Destination.S3.Prefix) + d.Oldest.UTC().Format("2006/01/02/15/") + string(s.doc.Name) + "-1-" + d.Oldest.UTC().Format("2006-01-02-15-04-05-")
 			if !strings.HasPrefix(got.Location, "s3://data/"+prefix) {
-				t.Errorf("the location is %s, want it to begin with s3://data/%s", got.Location, prefix)
+				t.Fatalf("the location is %s, want it to begin with s3://data/%s", got.Location, prefix)
 			}
 			data, object := r.content(got.Location)
-			if s.doc.Destination.S3.CompressionFormat == "GZIP" {
-				wantEqual(t, "the ending", strings.HasSuffix(got.Location, ".gz"), true)
-				wantEqual(t, "Content-Encoding", aws.ToString(object.ContentEncoding), "gzip")
-				z, err := stdgzip.NewReader(bytes.NewReader(data))
-				check(t, err)
-				data, err = io.ReadAll(z)
-				check(t, err)
-			} else {
-				wantEqual(t, "Content-Encoding", aws.ToString(object.ContentEncoding), "")
-			}
-			if !bytes.Equal(data, want) {
-				t.Errorf("the object holds %d bytes that are not the %d that were published", len(data), len(want))
-			}
+			f := s.format()
+			wantEqual(t, "the ending", got.Location[len("s3://data/"+prefix)+len(testUUID):], f.extension())
+			wantEqual(t, "Content-Encoding", aws.ToString(object.ContentEncoding), f.form().encoding)
+			wantContent(t, f, data, want)
 			wantEqual(t, "Content-Type", aws.ToString(object.ContentType), "application/octet-stream")
 			wantEqual(t, "hydrant-batch", object.Metadata["hydrant-batch"], string(d.ID()))
 			wantEqual(t, "hydrant-records", object.Metadata["hydrant-records"], itoa(d.Records))
@@ -140,16 +136,28 @@ func TestBackupThatFails(t *testing.T) {
 	r.wantOne("missing")
 }
 
-// TestEmptyRecords delivers records without a byte: they count, and make an empty object.
+// TestEmptyRecords delivers records without a byte: they count, and make an object of each format that holds nothing. A
+// second delivery finds it.
 func TestEmptyRecords(t *testing.T) {
 	r := newRig(t)
 	r.start()
-	s := r.stream("demo")
-	s.put(nil)
-	got := s.delivered(s.hand(s.batch()))
-	wantEqual(t, "the records", got.Records, 1)
-	data, _ := r.content(got.Location)
-	wantEqual(t, "the size", len(data), 0)
+	for i, f := range formats {
+		t.Run(string(f), func(t *testing.T) {
+			s := r.stream(names.Stream("demo."+string(rune('a'+i))), inFormat(f))
+			s.put(nil)
+			s.put(nil, nil)
+			d := s.hand(s.batch())
+			got := s.delivered(d)
+			wantEqual(t, "the records", got.Records, 3)
+			data, _ := r.content(got.Location)
+			wantContent(t, f, data, nil)
+			again := s.attempt(d)
+			again.Number = 2
+			second, err := r.destination().Deliver(t.Context(), again)
+			check(t, err)
+			wantEqual(t, "where it is found", second.Location, got.Location)
+		})
+	}
 }
 
 // TestNothingInIt is a batch of which everything had gone before it was cut.
@@ -214,15 +222,7 @@ func TestManyBatchesTwoServices(t *testing.T) {
 		s := streams[i%2]
 		got := s.delivered(d)
 		data, _ := r.content(got.Location)
-		if i%2 == 1 {
-			z, err := stdgzip.NewReader(bytes.NewReader(data))
-			check(t, err)
-			data, err = io.ReadAll(z)
-			check(t, err)
-		}
-		if !bytes.Equal(data, want[i]) {
-			t.Errorf("%s holds other bytes than were published", got.Location)
-		}
+		wantContent(t, s.format(), data, want[i])
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), len(batches))
 	for _, key := range r.keys("data") {
@@ -364,11 +364,11 @@ func TestSettings(t *testing.T) {
 // TestUndeliverable is a destination that this build cannot write: the batch waits, for a newer build or another setting.
 func TestUndeliverable(t *testing.T) {
 	r := newRig(t)
-	s := r.stream("demo", func(d *doc) { d.Destination.S3.CompressionFormat = "Snappy" })
+	s := r.stream("demo", func(d *doc) { d.Destination.S3.CompressionFormat = "BROTLI" })
 	s.put([]byte("one\n"))
 	_, err := r.destination().Deliver(t.Context(), s.attempt(s.batch()))
 	var e *delivery.Error
-	if !errors.As(err, &e) || e.Class != delivery.Permanent || !strings.Contains(e.Err.Error(), "Snappy") {
+	if !errors.As(err, &e) || e.Class != delivery.Permanent || !strings.Contains(e.Err.Error(), "BROTLI") {
 		t.Errorf("Deliver returned %v, want a permanent error that names the compression", err)
 	}
 }

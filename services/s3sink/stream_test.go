@@ -26,8 +26,10 @@ type deliveryStream struct {
 
 type option func(*catalog.DeliveryStream)
 
-func compressed(d *catalog.DeliveryStream) {
-	d.Destination.S3.CompressionFormat = types.CompressionFormatGzip
+func compressed(d *catalog.DeliveryStream) { inFormat(formatGzip)(d) }
+
+func inFormat(f format) option {
+	return func(d *catalog.DeliveryStream) { d.Destination.S3.CompressionFormat = types.CompressionFormat(f) }
 }
 
 func prefixed(prefix string) option {
@@ -89,6 +91,13 @@ func (r *rig) stream(name names.Stream, options ...option) *deliveryStream {
 	check(r.t, err)
 	check(r.t, r.documents().Create(r.t.Context(), doc))
 	return s
+}
+
+// format is what its objects are to be in.
+func (s *deliveryStream) format() format {
+	f, err := formatOf(s.doc.Destination.S3.CompressionFormat)
+	check(s.t, err)
+	return f
 }
 
 func (s *deliveryStream) log() names.Log { return names.Log{Stream: s.doc.Name, ID: s.doc.ID} }

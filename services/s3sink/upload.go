@@ -167,7 +167,7 @@ func (u *upload) send(ctx context.Context) error {
 func (u *upload) begin(ctx context.Context) error {
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &u.to.bucket, Key: &u.to.key, Metadata: u.metadata(),
-		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.encoding(),
+		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
 	}
 	if u.checksums {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
@@ -287,7 +287,7 @@ func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 	return u.inBucket(ctx, u.to.bucket, func() error {
 		_, err := u.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &u.to.bucket, Key: &u.to.key, Body: bytes.NewReader(u.buffer), IfNoneMatch: ifNoneMatch,
-			Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.encoding(),
+			Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
 		}, onlyWhile(u.Held))
 		return err
 	})
@@ -334,13 +334,6 @@ func (u *upload) metadata() map[string]string {
 		m[metadataExpired] = strconv.Itoa(u.Batch.Records - u.holds.Records)
 	}
 	return m
-}
-
-func (u *upload) encoding() *string {
-	if u.to.gzip {
-		return aws.String("gzip")
-	}
-	return nil
 }
 
 // attempts is how often the SDK sent a request that succeeded in the end.

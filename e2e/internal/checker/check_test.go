@@ -2,7 +2,6 @@ package checker_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +32,7 @@ func TestMain(m *testing.M) {
 // plan is an object that the stand-in for the sink is going to write.
 type plan struct {
 	key      string
+	encoding string
 	batch    string
 	records  [][]byte
 	claimed  int // records in the metadata
@@ -52,19 +52,7 @@ func (p *plan) content(t *testing.T) []byte {
 	if p.stored != nil {
 		return p.stored
 	}
-	plain := bytes.Join(p.records, nil)
-	if !strings.HasSuffix(p.key, ".gz") {
-		return plain
-	}
-	var zipped bytes.Buffer
-	w := gzip.NewWriter(&zipped)
-	if _, err := w.Write(plain); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return zipped.Bytes()
+	return encode(t, p.encoding, bytes.Join(p.records, nil))
 }
 
 // delivery is a ledger and the objects that belong to it.
@@ -93,6 +81,9 @@ func healthy(t *testing.T) *delivery {
 			}
 			for i := range 3 {
 				object.records = append(object.records, d.acknowledged(t, stream, b*3+i+1))
+			}
+			if stream == orders {
+				object.encoding = "gzip"
 			}
 			object.recount()
 			d.objects = append(d.objects, object)
@@ -585,13 +576,16 @@ func upload(t *testing.T, client *s3.Client, p *plan) {
 	if p.withheld {
 		metadata = nil
 	}
-	_, err := client.PutObject(t.Context(), &s3.PutObjectInput{
+	input := &s3.PutObjectInput{
 		Bucket:   aws.String(bucket),
 		Key:      aws.String(p.key),
 		Metadata: metadata,
 		Body:     bytes.NewReader(p.content(t)),
-	})
-	if err != nil {
+	}
+	if p.encoding != "" {
+		input.ContentEncoding = aws.String(p.encoding)
+	}
+	if _, err := client.PutObject(t.Context(), input); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -669,9 +663,11 @@ func TestReportCounts(t *testing.T) {
 // An object that cannot be fetched is no verdict on what is in it.
 func TestUnreadableObjectIsNoVerdict(t *testing.T) {
 	broken := errors.New("connection lost")
-	for stream, begun := range map[string]string{clicks: "clicks|p1|1|", orders: "\x1f\x8b\x08"} {
-		t.Run(stream, func(t *testing.T) {
-			object := checker.Object{Key: objectKey(stream, 0), Open: func(context.Context) (io.ReadCloser, error) {
+	for encoding, begun := range map[string]string{
+		"": "clicks|p1|1|", "gzip": "\x1f\x8b\x08", "zip": "PK\x03\x04", "snappy-java": "\x82SNAPPY", "hadoop-snappy": "\x00\x00",
+	} {
+		t.Run(encoding, func(t *testing.T) {
+			object := checker.Object{Key: objectKey(clicks, 0), Encoding: encoding, Open: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(io.MultiReader(strings.NewReader(begun), failing{broken})), nil
 			}}
 			_, err := checker.Check(t.Context(), checker.NewLedger(), []checker.Object{object}, checker.Options{})

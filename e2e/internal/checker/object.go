@@ -2,22 +2,22 @@ package checker
 
 import (
 	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Object is a delivered object. A key that ends in .gz is decompressed.
+// Object is a delivered object.
 type Object struct {
 	Bucket   string
 	Key      string
 	Metadata map[string]string
+	// Encoding is the Content-Encoding, which says how the object is compressed; the ending of its key may be any.
+	Encoding string
 	// Open returns the object's bytes as they are stored.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
@@ -54,7 +54,7 @@ func describe(ctx context.Context, client *s3.Client, bucket, key string) (Objec
 		}
 		return got.Body, nil
 	}
-	return Object{Bucket: bucket, Key: key, Metadata: head.Metadata, Open: open}, nil
+	return Object{Bucket: bucket, Key: key, Metadata: head.Metadata, Encoding: aws.ToString(head.ContentEncoding), Open: open}, nil
 }
 
 // name returns where the object is.
@@ -89,13 +89,9 @@ func (o Object) lines(ctx context.Context, visit func(offset int64, line []byte)
 
 // scan returns the size of what could be decoded, and why it could not go on.
 func (o Object) scan(source io.Reader, visit func(int64, []byte), damaged func(damage)) (int64, error) {
-	decoded := source
-	if strings.HasSuffix(o.Key, ".gz") {
-		unzipped, err := gzip.NewReader(source)
-		if err != nil {
-			return 0, fmt.Errorf("not a gzip file: %w", err)
-		}
-		decoded = unzipped
+	decoded, err := Decode(o.Encoding, source)
+	if err != nil {
+		return 0, err
 	}
 	lines := bufio.NewReaderSize(decoded, MaxLine)
 	var offset int64
