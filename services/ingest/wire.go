@@ -31,6 +31,9 @@ func readControl[I any](body []byte, lease *lease) (*I, []byte, error) {
 	if err != nil {
 		return nil, nil, notReadable(err)
 	}
+	if jsontext.Value(body).Kind() != '{' { // null, which every member may be, and the input may not
+		return nil, nil, refusal(codeSerialization, "The request is not a JSON object.")
+	}
 	return input, body, nil
 }
 

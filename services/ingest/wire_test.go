@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"hydrant/shared/catalog"
 )
 
 // TestUnreadable has bodies that cannot be read. The word SECRET stands for what a record may hold.
@@ -50,6 +52,7 @@ func TestUnreadable(t *testing.T) {
 		"control: text for a list":   {"UntagDeliveryStream", `{"TagKeys":"SECRET"}`},
 		"control: a number in one":   {"UntagDeliveryStream", `{"TagKeys":["SECRET",5]}`},
 		"control: text for yes":      {"DeleteDeliveryStream", `{"AllowForceDelete":"SECRET"}`},
+		"control: null":              {"DescribeDeliveryStream", " null "},
 		"control: twice and cut off": {"DeleteDeliveryStream", `{"x":1,"x":"SECRET`},
 		"control: twice and wrong":   {"DeleteDeliveryStream", `{"DeliveryStreamName":"s","DeliveryStreamName":["SECRET"]}`},
 		"control: half a character":  {"DeleteDeliveryStream", `{"DeliveryStreamName":"\ud800SECRET"}`},
@@ -140,6 +143,13 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add(byte(i), body)
 	}
+	for _, members := range []string{
+		`"S3BackupMode":"Enabled","S3BackupUpdate":{"BucketARN":"arn:aws:s3:::b","RoleARN":"arn:aws:iam::000000000000:role/r"}`,
+		`"S3BackupUpdate":{"Prefix":"p","BufferingHints":{"SizeInMBs":1,"IntervalInSeconds":0}}`,
+	} {
+		f.Add(byte(5), updateWith("ExtendedS3DestinationUpdate", members))
+		f.Add(byte(2), createWith(strings.ReplaceAll(members, "Update", "Configuration")))
+	}
 	for _, end := range []string{
 		`"RedshiftDestinationConfiguration":{"RoleARN":"SECRET","ClusterJDBCURL":"jdbc:SECRET","Username":"SECRET","Password":"SECRET\n"}`,
 		`"HttpEndpointDestinationConfiguration":{"EndpointConfiguration":{"Url":"http://SECRET","AccessKey":"SECRET\n"}}`,
@@ -161,6 +171,7 @@ func FuzzRequest(f *testing.F) {
 			checkPutInput(t, put, len(body))
 			return
 		}
+		checkDestination(t, in)
 		again := must[[]byte](t)(encodeJSON(in))
 		if _, err := parse(operation, string(again)); err != nil {
 			t.Fatalf("taken as %s, which is refused: %v", again, err)
@@ -177,6 +188,52 @@ func checkFailure(t *testing.T, err error) {
 	if body := encodeError(failure); !utf8.Valid(body) || !jsontext.Value(body).IsValid() || bytes.Contains(body, []byte("SECRET")) {
 		t.Fatalf("error %s", body)
 	}
+}
+
+// checkDestination checks that what is taken makes a destination that the other services can work with, from nothing or from
+// one that is there.
+func checkDestination(t *testing.T, in any) {
+	t.Helper()
+	now := time.Unix(1480000000, 0)
+	plain := must[catalog.Destination](t)(settingsOf(plainS3(), "", nil).destination(now))
+	backup := plain.S3.S3BackupMode
+	var made []catalog.Destination
+	switch in := in.(type) {
+	case *firehose.CreateDeliveryStreamInput:
+		made = append(made, must[catalog.Destination](t)(settingsOfCreate(in).destination(now)))
+	case *firehose.UpdateDestinationInput:
+		on := must[catalog.Destination](t)(backedUp().destination(now))
+		for _, before := range []catalog.Destination{plain, on} {
+			to, err := settingsOfUpdate(in).applied(before, now)
+			if err != nil {
+				checkFailure(t, err)
+				continue
+			}
+			made = append(made, to)
+		}
+	}
+	for _, to := range made {
+		d := &catalog.DeliveryStream{Created: now, Destination: to}
+		for _, leg := range d.Legs() {
+			s3 := to.S3Of(leg.Leg)
+			if *s3.BucketARN == "" || *s3.RoleARN == "" || s3.CompressionFormat == "" || leg.Bytes == 0 || leg.Since.IsZero() || s3.Prefix == nil {
+				t.Fatalf("leg %s: %+v", leg.Leg, s3)
+			}
+		}
+		if legs := len(d.Legs()); (legs == 2) != (to.S3.S3BackupMode == types.S3BackupModeEnabled) {
+			t.Fatalf("%d legs, backup %s", legs, to.S3.S3BackupMode)
+		}
+	}
+	if plain.S3.S3BackupMode != backup || *plain.S3.Prefix != "" {
+		t.Fatal("the destination that was there is changed")
+	}
+}
+
+// backedUp is the least that an S3 destination with a backup needs.
+func backedUp() *s3Settings {
+	s3 := plainS3()
+	s3.S3BackupMode = types.S3BackupModeEnabled
+	return settingsOf(s3, "", settingsOf(plainS3(), "", nil))
 }
 
 func checkPutInput(t *testing.T, put putInput, size int) {
