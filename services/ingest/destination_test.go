@@ -157,6 +157,18 @@ func TestUpdatesMerge(t *testing.T) {
 	wantShown("11")
 }
 
+// TestUpdatedPrefixes has updates that are right or wrong together with what is kept.
+func TestUpdatedPrefixes(t *testing.T) {
+	r := newSite(t).start()
+	r.create("s")
+	const message = "Ths supplied prefix(es) do not satisfy the following constraint: ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"
+	wantError(t, r.update("s", "1", &types.ExtendedS3DestinationUpdate{Prefix: aws.String("!{timestamp:yyyy}/")}), "InvalidArgumentException", message)
+	wantNil(t, r.update("s", "1", &types.ExtendedS3DestinationUpdate{ErrorOutputPrefix: aws.String("!{firehose:error-output-type}/")}))
+	wantNil(t, r.update("s", "2", &types.ExtendedS3DestinationUpdate{Prefix: aws.String("!{timestamp:yyyy}/")}))
+	wantError(t, r.update("s", "3", &types.ExtendedS3DestinationUpdate{ErrorOutputPrefix: aws.String("")}), "InvalidArgumentException", message)
+	wantNil(t, r.update("s", "3", &types.ExtendedS3DestinationUpdate{ErrorOutputPrefix: aws.String(""), Prefix: aws.String("")}))
+}
+
 func backupUpdate(members types.S3DestinationUpdate) *types.ExtendedS3DestinationUpdate {
 	return &types.ExtendedS3DestinationUpdate{S3BackupMode: types.S3BackupModeEnabled, S3BackupUpdate: &members}
 }

@@ -50,20 +50,20 @@ func withNeeded(t testing.TB, s *model.Shape, members map[string]any) map[string
 
 func sampleText(t testing.TB, s *model.Shape) string {
 	t.Helper()
-	if len(s.Enum) > 0 {
+	switch {
+	case len(s.Enum) > 0:
 		return s.Enum[0]
+	case s.Name == "CustomTimeZone":
+		return "Europe/Berlin" // its pattern fits much that is no zone
 	}
 	for _, text := range []string{
-		"a", "1", "aaaaaa", ".a", "https://example.com", "s3://a", "Europe/Berlin", "jdbc:redshift://example.com:5439/dev",
+		"a", "1", "aaaaaa", ".a", "https://example.com", "s3://a", "jdbc:redshift://example.com:5439/dev",
 		"arn:aws:s3:::bucket", "arn:aws:iam::000000000000:role/r", "arn:aws:kms:us-east-1:000000000000:key/k",
 		"arn:aws:es:us-east-1:000000000000:domain/logs", "arn:aws:kinesis:us-east-1:000000000000:stream/s",
 		"arn:aws:secretsmanager:us-east-1:000000000000:secret:s", "arn:aws:glue:us-east-1:000000000000:catalog",
 		"account-name.us-east-1.snowflakecomputing.com", "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0",
 		strings.Repeat("A", 256),
 	} {
-		if s.Name == "CustomTimeZone" && text == "a" {
-			continue // matches, and is no zone
-		}
 		if len(broken(s, text)) == 0 {
 			return text
 		}

@@ -253,8 +253,13 @@ func TestNotBuiltYet(t *testing.T) {
 }
 
 func TestInvalidArguments(t *testing.T) {
+	const prefixes = "Ths supplied prefix(es) do not satisfy the following constraint: "
 	s3 := `"S3DestinationConfiguration":{` + someBucket + `,` + someRole + `}`
 	for name, test := range map[string]struct{ operation, body, message string }{
+		"errors without a place":    {"CreateDeliveryStream", createWith(`"Prefix":"!{timestamp:yyyy}/"`), prefixes + "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"},
+		"errors of no type":         {"CreateDeliveryStream", createWith(`"ErrorOutputPrefix":"!{timestamp:yyyy}/"`), prefixes + "ErrorOutputPrefix must contain at least one occurrence of !{firehose:error-output-type}"},
+		"a backup's prefix":         {"CreateDeliveryStream", createWith(`"S3BackupMode":"Enabled","S3BackupConfiguration":{` + someBucket + `,` + someRole + `,"Prefix":"!{firehose:error-output-type}","ErrorOutputPrefix":"!{firehose:error-output-type}"}`), prefixes + "Prefix must not contain any occurrence of !{firehose:error-output-type}"},
+		"an unknown zone":           {"CreateDeliveryStream", createWith(`"CustomTimeZone":"Europe/Atlantis"`), `CustomTimeZone "Europe/Atlantis" is not a known time zone: give a name of the IANA time zone database, such as Asia/Tokyo or UTC`},
 		"no destination":            {"CreateDeliveryStream", `{"DeliveryStreamName":"s"}`, oneDestination},
 		"two":                       {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"Extended` + s3[1:] + `}`, oneDestination},
 		"two, one of them late":     {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"RedshiftDestinationConfiguration":` + sampleJSON(t, "RedshiftDestinationConfiguration") + `}`, oneDestination},
