@@ -59,6 +59,11 @@ $(LINT):
 	GOBIN=$(dir $(LINT)) GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(dir $(LINT))golangci-lint $(LINT)
 
+.PHONY: constraints
+constraints: ## read the API's constraints anew out of MODEL, botocore's service-2.json[.gz] of firehose
+	@test -n "$(MODEL)" || { echo "give MODEL=…/botocore/data/firehose/2015-08-04/service-2.json.gz"; exit 1; }
+	cd services/ingest && go run ./internal/model/gen -model "$(abspath $(MODEL))" -out internal/model/constraints.json
+
 .PHONY: tidy
 tidy: ## bring every go.mod up to date
 	@set -e; for m in $(MODULES); do (cd $$m && go mod tidy); done

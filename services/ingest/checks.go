@@ -1,118 +1,82 @@
 package ingest
 
 import (
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 )
 
+// What a request asks for that is wrong beyond the model's constraints, or not built yet, as far as the request alone tells.
+
 const oneDestination = "Exactly one destination configuration is supported for a Firehose"
 
-// member is a member of a request, and whether it is set.
-type member struct {
-	name string
-	set  bool
-}
-
 func checkCreate(in *firehose.CreateDeliveryStreamInput) error {
-	var v violations
-	v.streamName(in.DeliveryStreamName)
-	enum(&v, "deliveryStreamType", in.DeliveryStreamType, in.DeliveryStreamType.Values())
-	s3 := settingsOfCreate(in)
-	if s3 != nil {
-		s3.validate(&v, true)
-	}
-	if err := v.err(); err != nil {
-		return err
-	}
 	if err := checkSource(in); err != nil {
 		return err
 	}
-	err := checkDestinations([]member{
-		{"S3DestinationConfiguration", plainConfiguration(in) != nil},
-		{"ExtendedS3DestinationConfiguration", in.ExtendedS3DestinationConfiguration != nil},
-		{"AmazonOpenSearchServerlessDestinationConfiguration", in.AmazonOpenSearchServerlessDestinationConfiguration != nil},
-		{"AmazonopensearchserviceDestinationConfiguration", in.AmazonopensearchserviceDestinationConfiguration != nil},
-		{"ElasticsearchDestinationConfiguration", in.ElasticsearchDestinationConfiguration != nil},
-		{"HttpEndpointDestinationConfiguration", in.HttpEndpointDestinationConfiguration != nil},
-		{"IcebergDestinationConfiguration", in.IcebergDestinationConfiguration != nil},
-		{"RedshiftDestinationConfiguration", in.RedshiftDestinationConfiguration != nil},
-		{"SnowflakeDestinationConfiguration", in.SnowflakeDestinationConfiguration != nil},
-		{"SplunkDestinationConfiguration", in.SplunkDestinationConfiguration != nil},
-	}, s3 != nil)
-	if err != nil {
+	if err := checkKeys(in.Tags); err != nil {
 		return err
 	}
-	return s3.refuse()
+	s3 := settingsOfCreate(in)
+	if err := checkDestinations(given(in, "DestinationConfiguration"), s3); err != nil {
+		return err
+	}
+	_, err := s3.destination(time.Time{})
+	return err
 }
 
 // checkSource refuses any source but direct puts, and what else belongs to the delivery stream as a whole.
 func checkSource(in *firehose.CreateDeliveryStreamInput) error {
-	direct := neutral(in.DeliveryStreamType, types.DeliveryStreamTypeDirectPut)
+	direct := in.DeliveryStreamType == "" || in.DeliveryStreamType == types.DeliveryStreamTypeDirectPut
 	if direct && in.KinesisStreamSourceConfiguration != nil {
 		return invalidArgument("KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type")
 	}
 	if !direct {
 		return notBuilt("DeliveryStreamType " + string(in.DeliveryStreamType))
 	}
-	for _, m := range []member{
-		{"DatabaseSourceConfiguration", in.DatabaseSourceConfiguration != nil},
-		{"DirectPutSourceConfiguration", in.DirectPutSourceConfiguration != nil},
-		{"MSKSourceConfiguration", in.MSKSourceConfiguration != nil},
-		{"DeliveryStreamEncryptionConfigurationInput", in.DeliveryStreamEncryptionConfigurationInput != nil},
-		{"Tags", len(in.Tags) > 0},
-	} {
-		if m.set {
-			return notBuilt(m.name)
-		}
+	later := append(given(in, "SourceConfiguration"), given(in, "EncryptionConfigurationInput")...)
+	if len(later) > 0 {
+		return notBuilt(later[0])
 	}
 	return nil
 }
 
-// checkDestinations wants one destination, and that one built.
-func checkDestinations(all []member, built bool) error {
-	given := 0
-	name := ""
-	for _, m := range all {
-		if m.set {
-			given++
-			name = m.name
-		}
-	}
-	if given != 1 {
+// checkDestinations wants one destination, and that one built; s3 is nil if none that is built is among those given.
+func checkDestinations(given []string, s3 *s3Settings) error {
+	if len(given) != 1 {
 		return invalidArgument(oneDestination)
 	}
-	if !built {
-		return notBuilt(name)
+	if s3 == nil {
+		return notBuilt(given[0])
 	}
-	return nil
+	return s3.check()
 }
 
 func checkUpdate(in *firehose.UpdateDestinationInput) error {
-	var v violations
-	v.streamName(in.DeliveryStreamName)
-	v.requiredText("currentDeliveryStreamVersionId", in.CurrentDeliveryStreamVersionId, 1, 50, numberPattern)
-	v.requiredText("destinationId", in.DestinationId, 1, 100, destPattern)
-	s3 := settingsOfUpdate(in)
-	if s3 != nil {
-		s3.validate(&v, false)
+	const suffix = "DestinationUpdate"
+	updates := given(in, suffix)
+	if len(updates) == 1 {
+		to := strings.TrimSuffix(updates[0], suffix)
+		if slices.Contains([]string{"Elasticsearch", "Amazonopensearchservice", "HttpEndpoint"}, to) {
+			return invalidArgument("Changing the destination type to or from %s is not supported at this time.", to)
+		}
 	}
-	if err := v.err(); err != nil {
-		return err
+	return checkDestinations(updates, settingsOfUpdate(in))
+}
+
+func checkTag(in *firehose.TagDeliveryStreamInput) error { return checkKeys(in.Tags) }
+
+// checkKeys refuses a key that comes twice, rather than take one of its values.
+func checkKeys(tags []types.Tag) error {
+	known := map[string]bool{}
+	for _, tag := range tags {
+		if known[*tag.Key] {
+			return invalidArgument("Tags: a key is given more than once")
+		}
+		known[*tag.Key] = true
 	}
-	err := checkDestinations([]member{
-		{"S3DestinationUpdate", plainUpdate(in) != nil},
-		{"ExtendedS3DestinationUpdate", in.ExtendedS3DestinationUpdate != nil},
-		{"AmazonOpenSearchServerlessDestinationUpdate", in.AmazonOpenSearchServerlessDestinationUpdate != nil},
-		{"AmazonopensearchserviceDestinationUpdate", in.AmazonopensearchserviceDestinationUpdate != nil},
-		{"ElasticsearchDestinationUpdate", in.ElasticsearchDestinationUpdate != nil},
-		{"HttpEndpointDestinationUpdate", in.HttpEndpointDestinationUpdate != nil},
-		{"IcebergDestinationUpdate", in.IcebergDestinationUpdate != nil},
-		{"RedshiftDestinationUpdate", in.RedshiftDestinationUpdate != nil},
-		{"SnowflakeDestinationUpdate", in.SnowflakeDestinationUpdate != nil},
-		{"SplunkDestinationUpdate", in.SplunkDestinationUpdate != nil},
-	}, s3 != nil)
-	if err != nil {
-		return err
-	}
-	return s3.refuse()
+	return nil
 }

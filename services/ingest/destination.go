@@ -1,8 +1,7 @@
 package ingest
 
 import (
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
@@ -14,216 +13,156 @@ import (
 // onlyDestination is the id of a delivery stream's destination: there is one.
 const onlyDestination = "destinationId-000000000001"
 
-// s3Settings is an S3 destination as a request gives it: one of four shapes, brought to the widest.
+// s3Settings is an S3 destination, or the backup of one, as a request gives it: one of several shapes, brought to the widest.
 type s3Settings struct {
 	types.ExtendedS3DestinationConfiguration
-	shape string // the request's member that held it
+	shape  string      // the request's member that held it
+	backup *s3Settings // instead of S3BackupConfiguration
 }
 
-// plainConfiguration is the shape of 2016. The SDK steers clients away from it; Hydrant serves those that use it.
-func plainConfiguration(in *firehose.CreateDeliveryStreamInput) *types.S3DestinationConfiguration {
-	return in.S3DestinationConfiguration //nolint:staticcheck // deprecated, see above
-}
-
-func plainUpdate(in *firehose.UpdateDestinationInput) *types.S3DestinationUpdate {
-	return in.S3DestinationUpdate //nolint:staticcheck // deprecated, see above
+// settingsOf returns nil where the request has no such member.
+func settingsOf[From any](from *From, shape string, backup *s3Settings) *s3Settings {
+	if from == nil {
+		return nil
+	}
+	s := &s3Settings{*converted[types.ExtendedS3DestinationConfiguration](from), shape, backup}
+	s.S3BackupConfiguration = nil
+	s.tidy()
+	return s
 }
 
 func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) *s3Settings {
-	if in.ExtendedS3DestinationConfiguration != nil {
-		return &s3Settings{*in.ExtendedS3DestinationConfiguration, "ExtendedS3DestinationConfiguration"}
+	const shape = "ExtendedS3DestinationConfiguration"
+	if s3 := in.ExtendedS3DestinationConfiguration; s3 != nil {
+		return settingsOf(s3, shape, settingsOf(s3.S3BackupConfiguration, shape+".S3BackupConfiguration", nil))
 	}
-	if s3 := plainConfiguration(in); s3 != nil {
-		return &s3Settings{types.ExtendedS3DestinationConfiguration{
-			BucketARN:                s3.BucketARN,
-			RoleARN:                  s3.RoleARN,
-			BufferingHints:           s3.BufferingHints,
-			CloudWatchLoggingOptions: s3.CloudWatchLoggingOptions,
-			CompressionFormat:        s3.CompressionFormat,
-			EncryptionConfiguration:  s3.EncryptionConfiguration,
-			ErrorOutputPrefix:        s3.ErrorOutputPrefix,
-			Prefix:                   s3.Prefix,
-		}, "S3DestinationConfiguration"}
-	}
-	return nil
+	//nolint:staticcheck // the shape of 2016 is deprecated: the SDK steers clients away from it, Hydrant serves those that use it
+	return settingsOf(in.S3DestinationConfiguration, "S3DestinationConfiguration", nil)
 }
 
 func settingsOfUpdate(in *firehose.UpdateDestinationInput) *s3Settings {
+	const shape = "ExtendedS3DestinationUpdate"
 	if s3 := in.ExtendedS3DestinationUpdate; s3 != nil {
-		settings := &s3Settings{types.ExtendedS3DestinationConfiguration{
-			BucketARN:                         s3.BucketARN,
-			RoleARN:                           s3.RoleARN,
-			BufferingHints:                    s3.BufferingHints,
-			CloudWatchLoggingOptions:          s3.CloudWatchLoggingOptions,
-			CompressionFormat:                 s3.CompressionFormat,
-			CustomTimeZone:                    s3.CustomTimeZone,
-			DataFormatConversionConfiguration: s3.DataFormatConversionConfiguration,
-			DynamicPartitioningConfiguration:  s3.DynamicPartitioningConfiguration,
-			EncryptionConfiguration:           s3.EncryptionConfiguration,
-			ErrorOutputPrefix:                 s3.ErrorOutputPrefix,
-			FileExtension:                     s3.FileExtension,
-			Prefix:                            s3.Prefix,
-			ProcessingConfiguration:           s3.ProcessingConfiguration,
-			S3BackupMode:                      s3.S3BackupMode,
-		}, "ExtendedS3DestinationUpdate"}
-		if s3.S3BackupUpdate != nil {
-			settings.S3BackupConfiguration = &types.S3DestinationConfiguration{}
-		}
-		return settings
+		return settingsOf(s3, shape, settingsOf(s3.S3BackupUpdate, shape+".S3BackupUpdate", nil))
 	}
-	if s3 := plainUpdate(in); s3 != nil {
-		return &s3Settings{types.ExtendedS3DestinationConfiguration{
-			BucketARN:                s3.BucketARN,
-			RoleARN:                  s3.RoleARN,
-			BufferingHints:           s3.BufferingHints,
-			CloudWatchLoggingOptions: s3.CloudWatchLoggingOptions,
-			CompressionFormat:        s3.CompressionFormat,
-			EncryptionConfiguration:  s3.EncryptionConfiguration,
-			ErrorOutputPrefix:        s3.ErrorOutputPrefix,
-			Prefix:                   s3.Prefix,
-		}, "S3DestinationUpdate"}
-	}
-	return nil
+	return settingsOf(in.S3DestinationUpdate, "S3DestinationUpdate", nil) //nolint:staticcheck // deprecated, as above
 }
 
-// validate adds what breaks a constraint of the API's model. A destination that is created needs a bucket and a role; an
-// update may leave any member out.
-func (s *s3Settings) validate(v *violations, create bool) {
-	path := func(member string) string {
-		return strings.ToLower(s.shape[:1]) + s.shape[1:] + "." + member
+// tidy takes out members that say nothing, and fills in what others leave open.
+func (s *s3Settings) tidy() {
+	if e := s.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig == nil && e.NoEncryptionConfig == "" {
+		s.EncryptionConfiguration = nil
 	}
-	if create && s.BucketARN == nil {
-		v.missing(path("bucketARN"))
-	}
-	if create && s.RoleARN == nil {
-		v.missing(path("roleARN"))
-	}
-	v.text(path("bucketARN"), s.BucketARN, 1, 2048, bucketPattern)
-	v.text(path("roleARN"), s.RoleARN, 1, 512, rolePattern)
-	v.text(path("prefix"), s.Prefix, 0, 1024, "")
-	v.text(path("errorOutputPrefix"), s.ErrorOutputPrefix, 0, 1024, "")
-	if hints := s.BufferingHints; hints != nil {
-		v.number(path("bufferingHints.sizeInMBs"), hints.SizeInMBs, 1, 128)
-		v.number(path("bufferingHints.intervalInSeconds"), hints.IntervalInSeconds, 0, 900)
-	}
-	enum(v, path("compressionFormat"), s.CompressionFormat, []types.CompressionFormat{
-		types.CompressionFormatZip, types.CompressionFormatHadoopSnappy, types.CompressionFormatSnappy,
-		types.CompressionFormatGzip, types.CompressionFormatUncompressed,
-	})
-	if e := s.EncryptionConfiguration; e != nil {
-		enum(v, path("encryptionConfiguration.noEncryptionConfig"), e.NoEncryptionConfig, e.NoEncryptionConfig.Values())
+	if hints := s.BufferingHints; hints != nil && hints.SizeInMBs == nil && hints.IntervalInSeconds == nil {
+		s.BufferingHints = nil
 	}
 	if c := s.CloudWatchLoggingOptions; c != nil {
-		v.text(path("cloudWatchLoggingOptions.logGroupName"), c.LogGroupName, 0, 512, logPattern)
-		v.text(path("cloudWatchLoggingOptions.logStreamName"), c.LogStreamName, 0, 512, logPattern)
+		s.CloudWatchLoggingOptions = merged(&types.CloudWatchLoggingOptions{Enabled: aws.Bool(false)}, c)
 	}
-	enum(v, path("s3BackupMode"), s.S3BackupMode, s.S3BackupMode.Values())
-	if d := s.DynamicPartitioningConfiguration; d != nil && d.RetryOptions != nil {
-		v.number(path("dynamicPartitioningConfiguration.retryOptions.durationInSeconds"), d.RetryOptions.DurationInSeconds, 0, 7200)
+	if c := s.ProcessingConfiguration; c != nil && len(c.Processors) == 0 {
+		s.ProcessingConfiguration = merged(&types.ProcessingConfiguration{Enabled: aws.Bool(false)}, c)
+	}
+	if c := s.DynamicPartitioningConfiguration; c != nil {
+		s.DynamicPartitioningConfiguration = merged(&types.DynamicPartitioningConfiguration{Enabled: aws.Bool(false)}, c)
 	}
 }
 
-// refuse returns an error for settings that are wrong together, or not built yet. A setting of its neutral value asks for
-// nothing, and is accepted.
-func (s *s3Settings) refuse() error {
+// check returns an error for settings that are wrong together, or not built yet. One that is switched off asks for nothing:
+// it is kept and shown.
+func (s *s3Settings) check() error {
 	if hints := s.BufferingHints; hints != nil && (hints.SizeInMBs == nil) != (hints.IntervalInSeconds == nil) {
 		return invalidArgument("%s.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither", s.shape)
 	}
-	for _, setting := range []struct {
-		name string
-		used bool
-	}{
-		{"Prefix with an expression (!{…})", strings.Contains(aws.ToString(s.Prefix), "!{")},
-		{"CompressionFormat " + string(s.CompressionFormat), !neutral(s.CompressionFormat, types.CompressionFormatUncompressed, types.CompressionFormatGzip)},
-		{"EncryptionConfiguration.KMSEncryptionConfig", s.EncryptionConfiguration != nil && s.EncryptionConfiguration.KMSEncryptionConfig != nil},
-		{"ErrorOutputPrefix", aws.ToString(s.ErrorOutputPrefix) != ""},
-		{"FileExtension", aws.ToString(s.FileExtension) != ""},
-		{"CustomTimeZone", !neutral(aws.ToString(s.CustomTimeZone), "UTC")},
-		{"S3BackupMode " + string(s.S3BackupMode), !neutral(s.S3BackupMode, types.S3BackupModeDisabled)},
-		{"S3 backup", s.S3BackupConfiguration != nil},
-		{"DataFormatConversionConfiguration", converts(s.DataFormatConversionConfiguration)},
-		{"ProcessingConfiguration", processes(s.ProcessingConfiguration)},
-		{"DynamicPartitioningConfiguration", s.DynamicPartitioningConfiguration != nil && aws.ToBool(s.DynamicPartitioningConfiguration.Enabled)},
-	} {
-		if setting.used {
-			return notBuilt(s.shape + ": " + setting.name)
-		}
+	if e := s.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil && e.NoEncryptionConfig != "" {
+		return invalidArgument("%s.EncryptionConfiguration: give either NoEncryptionConfig or KMSEncryptionConfig", s.shape)
+	}
+	// Format conversion is on unless it is switched off; the others are off unless they are switched on.
+	if c := s.DataFormatConversionConfiguration; c != nil && (c.Enabled == nil || *c.Enabled) {
+		return notBuilt(s.shape + ": DataFormatConversionConfiguration")
+	}
+	if c := s.ProcessingConfiguration; c != nil && (c.Enabled == nil || *c.Enabled) {
+		return notBuilt(s.shape + ": ProcessingConfiguration")
+	}
+	if c := s.DynamicPartitioningConfiguration; c != nil && *c.Enabled {
+		return notBuilt(s.shape + ": DynamicPartitioningConfiguration")
+	}
+	if s.backup != nil {
+		return s.backup.check()
 	}
 	return nil
 }
 
-// neutral tells whether value is missing, or one of those that are accepted.
-func neutral[T ~string](value T, accepted ...T) bool {
-	return value == "" || slices.Contains(accepted, value)
-}
-
-// converts tells whether c asks for format conversion, which is on unless it is switched off; or has details, which would
-// be ignored.
-func converts(c *types.DataFormatConversionConfiguration) bool {
-	return c != nil && (aws.ToBool(c.Enabled) || c.Enabled == nil ||
-		c.InputFormatConfiguration != nil || c.OutputFormatConfiguration != nil || c.SchemaConfiguration != nil)
-}
-
-func processes(c *types.ProcessingConfiguration) bool {
-	return c != nil && (aws.ToBool(c.Enabled) || len(c.Processors) > 0)
-}
-
 // destination is a new destination of these settings, with every default filled in.
-func (s *s3Settings) destination() catalog.Destination {
-	return s.applied(catalog.Destination{ID: onlyDestination, S3: &types.ExtendedS3DestinationDescription{
+func (s *s3Settings) destination(created time.Time) (catalog.Destination, error) {
+	defaults := defaultS3()
+	defaults.S3BackupMode = types.S3BackupModeDisabled
+	return s.applied(catalog.Destination{ID: onlyDestination, S3: defaults}, created)
+}
+
+// defaultS3 holds what the API fills in, for a destination and for its backup.
+func defaultS3() *types.ExtendedS3DestinationDescription {
+	return &types.ExtendedS3DestinationDescription{
 		Prefix:                   aws.String(""),
 		BufferingHints:           &types.BufferingHints{SizeInMBs: aws.Int32(5), IntervalInSeconds: aws.Int32(300)},
 		CompressionFormat:        types.CompressionFormatUncompressed,
 		EncryptionConfiguration:  &types.EncryptionConfiguration{NoEncryptionConfig: types.NoEncryptionConfigNoEncryption},
 		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: aws.Bool(false)},
-		S3BackupMode:             types.S3BackupModeDisabled,
-	}})
-}
-
-// applied returns old with the members that are set in s; old stays as it is.
-func (s *s3Settings) applied(old catalog.Destination) catalog.Destination {
-	to := *old.S3
-	set(&to.BucketARN, s.BucketARN)
-	set(&to.RoleARN, s.RoleARN)
-	set(&to.Prefix, s.Prefix)
-	if s.BufferingHints != nil && s.BufferingHints.SizeInMBs != nil {
-		to.BufferingHints = s.BufferingHints
-	}
-	if s.CompressionFormat != "" {
-		to.CompressionFormat = s.CompressionFormat
-	}
-	if c := s.CloudWatchLoggingOptions; c != nil {
-		logging := *c
-		logging.Enabled = aws.Bool(aws.ToBool(c.Enabled))
-		to.CloudWatchLoggingOptions = &logging
-	}
-	set(&to.CustomTimeZone, s.CustomTimeZone)
-	set(&to.DataFormatConversionConfiguration, s.DataFormatConversionConfiguration)
-	set(&to.ProcessingConfiguration, s.ProcessingConfiguration)
-	set(&to.DynamicPartitioningConfiguration, s.DynamicPartitioningConfiguration)
-	return catalog.Destination{ID: old.ID, S3: &to}
-}
-
-func set[T any](to **T, value *T) {
-	if value != nil {
-		*to = value
 	}
 }
 
-// describe is a destination as DescribeDeliveryStream shows it: in the form of both S3 shapes, whichever created it.
+// applied returns old with the members that are set in s; old stays as it is. The error is for settings that are wrong
+// together with those that are kept.
+func (s *s3Settings) applied(old catalog.Destination, now time.Time) (catalog.Destination, error) {
+	to := catalog.Destination{ID: old.ID, S3: s.mergedInto(old.S3), BackupSince: old.BackupSince}
+	if err := checkNames(to.S3); err != nil {
+		return to, err
+	}
+	return to, s.applyBackup(&to, old.S3.S3BackupMode == types.S3BackupModeEnabled, now)
+}
+
+func (s *s3Settings) mergedInto(old *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+	to := merged(old, &s.ExtendedS3DestinationConfiguration)
+	for _, member := range []**string{&to.ErrorOutputPrefix, &to.FileExtension, &to.CustomTimeZone} {
+		if *member != nil && **member == "" {
+			*member = nil // unset: an empty one is not shown
+		}
+	}
+	return to
+}
+
+// applyBackup changes the backup of a destination whose backup was on or not before. The API has no way to switch it off.
+func (s *s3Settings) applyBackup(to *catalog.Destination, was bool, now time.Time) error {
+	is := to.S3.S3BackupMode == types.S3BackupModeEnabled
+	switch {
+	case was && !is:
+		return invalidArgument("%s.S3BackupMode: a backup that is Enabled cannot be Disabled", s.shape)
+	case !is && s.backup != nil:
+		return invalidArgument("%s: a backup needs S3BackupMode Enabled", s.backup.shape)
+	case is && !was && s.backup == nil:
+		return invalidArgument("%s.S3BackupMode: Enabled needs the settings of the backup", s.shape)
+	case s.backup == nil:
+		return nil
+	}
+	before := defaultS3()
+	if was {
+		before = converted[types.ExtendedS3DestinationDescription](to.S3.S3BackupDescription)
+	}
+	backup := s.backup.mergedInto(before)
+	if backup.BucketARN == nil || backup.RoleARN == nil {
+		return invalidArgument("%s: a backup needs BucketARN and RoleARN", s.backup.shape)
+	}
+	to.S3.S3BackupDescription = converted[types.S3DestinationDescription](backup)
+	if !was {
+		to.BackupSince = now
+	}
+	return checkNames(backup)
+}
+
+// describeDestination is a destination as DescribeDeliveryStream shows it: in the form of both S3 shapes, whichever created it.
 func describeDestination(d catalog.Destination) types.DestinationDescription {
 	return types.DestinationDescription{
 		DestinationId:                    aws.String(d.ID),
 		ExtendedS3DestinationDescription: d.S3,
-		S3DestinationDescription: &types.S3DestinationDescription{
-			RoleARN:                  d.S3.RoleARN,
-			BucketARN:                d.S3.BucketARN,
-			Prefix:                   d.S3.Prefix,
-			ErrorOutputPrefix:        d.S3.ErrorOutputPrefix,
-			BufferingHints:           d.S3.BufferingHints,
-			CompressionFormat:        d.S3.CompressionFormat,
-			EncryptionConfiguration:  d.S3.EncryptionConfiguration,
-			CloudWatchLoggingOptions: d.S3.CloudWatchLoggingOptions,
-		},
+		S3DestinationDescription:         converted[types.S3DestinationDescription](d.S3),
 	}
 }

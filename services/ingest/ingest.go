@@ -29,6 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/broker"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
@@ -83,6 +84,7 @@ type Service struct {
 	listener net.Listener
 	server   *webServer
 	session  session.Session
+	model    *model.Model
 
 	resumeAfter time.Duration // a constant, but for tests
 }
@@ -90,6 +92,10 @@ type Service struct {
 // New returns a replica that listens, so that its address is known, and serves once it runs.
 func New(cfg Config, runtime service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	constraints, err := model.Load()
+	if err != nil {
 		return nil, err
 	}
 	memory := newMemory(cfg.RequestMemory)
@@ -107,6 +113,7 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 		registry: runtime.Metrics,
 		metrics:  metrics,
 		listener: listener,
+		model:    constraints,
 		server:   &webServer{limits: defaultLimits(), memory: memory, metrics: metrics, log: runtime.Log},
 
 		resumeAfter: resumeAfter,
@@ -170,7 +177,7 @@ func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
 		wake: make(chan struct{}, 1),
 	}
 	a := &api{
-		cfg: s.cfg, catalog: open.Catalog, view: view, refresher: refresher, lifecycle: cycle,
+		cfg: s.cfg, model: s.model, catalog: open.Catalog, view: view, refresher: refresher, lifecycle: cycle,
 		puts: puts, metrics: s.metrics, log: s.log,
 	}
 	operations := a.operations()

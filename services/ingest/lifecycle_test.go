@@ -23,9 +23,10 @@ import (
 func (s *site) document(name names.Stream, status types.DeliveryStreamStatus, shards int) *catalog.DeliveryStream {
 	s.t.Helper()
 	in := &firehose.CreateDeliveryStreamInput{ExtendedS3DestinationConfiguration: plainS3()}
+	destination := must[catalog.Destination](s.t)(settingsOfCreate(in).destination(time.Now()))
 	d := &catalog.DeliveryStream{
 		Name: name, ID: names.NewStreamID(), ARN: "arn", Status: status, Created: time.Now().UTC(),
-		Shards: shards, RetentionSeconds: 3600, Version: 1, Destination: settingsOfCreate(in).destination(),
+		Shards: shards, RetentionSeconds: 3600, Version: 1, Destination: destination,
 	}
 	if err := s.catalog().Create(s.t.Context(), d); err != nil {
 		s.t.Fatal(err)

@@ -3,6 +3,10 @@ package ingest
 import (
 	"context"
 	"encoding/base64"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+
+	"hydrant/services/ingest/internal/model"
 )
 
 const putRecordBatchName = "PutRecordBatch"
@@ -18,19 +22,29 @@ type operation struct {
 // is the worst.
 const decodedSize = 16
 
-// control is an operation whose input is the SDK's struct I.
-func control[I any](check func(*I) error, serve func(context.Context, *I) (any, error)) operation {
+// treeSize is the same for a request that is read without regard to what it should be.
+const treeSize = 48
+
+// control is an operation whose input is the SDK's struct I, with the constraints of shape. What it must not be beyond
+// those, check tells, if there is anything.
+func control[I any](shape *model.Shape, check func(*I) error, serve func(context.Context, *I) (any, error)) operation {
 	return operation{
 		most: func(l limits) int { return l.controlBody },
 		parse: func(call *request) (any, error) {
 			if err := call.lease.reserve(int64(len(call.body)) * decodedSize); err != nil {
 				return nil, overBudget()
 			}
-			input := new(I)
-			if err := decodeControl(call.body, input); err != nil {
+			input, body, err := readControl[I](call.body, call.lease)
+			if err != nil {
 				return nil, err
 			}
-			return input, check(input)
+			if err := validate(shape, body); err != nil {
+				return nil, err
+			}
+			if check != nil {
+				err = check(input)
+			}
+			return input, err
 		},
 		serve: func(ctx context.Context, _ *request, input any) (any, error) { return serve(ctx, input.(*I)) },
 	}
@@ -60,11 +74,8 @@ func put(list bool, serve func(context.Context, *request, putInput) (any, error)
 }
 
 // later is an operation that the API has and this version of Hydrant has not.
-func later(name string) operation {
-	return operation{
-		most:  func(l limits) int { return l.controlBody },
-		parse: func(*request) (any, error) { return nil, notBuilt(name) },
-	}
+func later[I any](shape *model.Shape, name string) operation {
+	return control(shape, func(*I) error { return notBuilt(name) }, nil)
 }
 
 func overBudget() *apiFailure {
@@ -73,20 +84,20 @@ func overBudget() *apiFailure {
 
 // operations are the operations of the API, by their names.
 func (a *api) operations() map[string]operation {
-	operations := map[string]operation{
-		"CreateDeliveryStream":   control(checkCreate, a.create),
-		"DescribeDeliveryStream": control(checkDescribe, a.describe),
-		"ListDeliveryStreams":    control(checkList, a.list),
-		"UpdateDestination":      control(checkUpdate, a.update),
-		"DeleteDeliveryStream":   control(checkDelete, a.delete),
-		"PutRecord":              put(false, a.putRecord),
-		putRecordBatchName:       put(true, a.putRecordBatch),
+	const start, stop = "StartDeliveryStreamEncryption", "StopDeliveryStreamEncryption"
+	in := a.model.Inputs
+	return map[string]operation{
+		"CreateDeliveryStream":      control(in["CreateDeliveryStream"], checkCreate, a.create),
+		"DescribeDeliveryStream":    control(in["DescribeDeliveryStream"], nil, a.describe),
+		"ListDeliveryStreams":       control(in["ListDeliveryStreams"], nil, a.list),
+		"UpdateDestination":         control(in["UpdateDestination"], checkUpdate, a.update),
+		"DeleteDeliveryStream":      control(in["DeleteDeliveryStream"], nil, a.delete),
+		"TagDeliveryStream":         control(in["TagDeliveryStream"], checkTag, a.tag),
+		"UntagDeliveryStream":       control(in["UntagDeliveryStream"], nil, a.untag),
+		"ListTagsForDeliveryStream": control(in["ListTagsForDeliveryStream"], nil, a.listTags),
+		start:                       later[firehose.StartDeliveryStreamEncryptionInput](in[start], start),
+		stop:                        later[firehose.StopDeliveryStreamEncryptionInput](in[stop], stop),
+		"PutRecord":                 put(false, a.putRecord),
+		putRecordBatchName:          put(true, a.putRecordBatch),
 	}
-	for _, name := range []string{
-		"TagDeliveryStream", "UntagDeliveryStream", "ListTagsForDeliveryStream",
-		"StartDeliveryStreamEncryption", "StopDeliveryStreamEncryption",
-	} {
-		operations[name] = later(name)
-	}
-	return operations
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
+	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
 )
@@ -20,6 +21,7 @@ import (
 // api serves the operations, once NATS is there.
 type api struct {
 	cfg       Config
+	model     *model.Model
 	catalog   *catalog.Catalog
 	view      *catalog.View
 	refresher *refresher
@@ -46,17 +48,22 @@ func (a *api) create(ctx context.Context, in *firehose.CreateDeliveryStreamInput
 	if err := a.checkQuota(ctx); err != nil {
 		return nil, err
 	}
-	name := *in.DeliveryStreamName
+	name, now := *in.DeliveryStreamName, time.Now().UTC()
+	destination, err := settingsOfCreate(in).destination(now)
+	if err != nil {
+		return nil, err
+	}
 	d := &catalog.DeliveryStream{
 		Name:             names.Stream(name),
 		ID:               names.NewStreamID(),
 		ARN:              a.arn(name),
 		Status:           types.DeliveryStreamStatusCreating,
-		Created:          time.Now().UTC(),
+		Created:          now,
 		Shards:           a.cfg.Shards,
 		RetentionSeconds: int64(a.cfg.NATS.Retention / time.Second),
 		Version:          1,
-		Destination:      settingsOfCreate(in).destination(),
+		Destination:      destination,
+		Tags:             in.Tags,
 	}
 	if err := a.store(ctx, d); err != nil {
 		return nil, err
@@ -220,7 +227,7 @@ func (a *api) list(ctx context.Context, in *firehose.ListDeliveryStreamsInput) (
 		return nil, err
 	}
 	var list []string
-	if neutral(in.DeliveryStreamType, types.DeliveryStreamTypeDirectPut) {
+	if in.DeliveryStreamType == "" || in.DeliveryStreamType == types.DeliveryStreamTypeDirectPut {
 		list = a.sorted()
 	}
 	if start := in.ExclusiveStartDeliveryStreamName; start != nil {
@@ -241,18 +248,40 @@ func (a *api) list(ctx context.Context, in *firehose.ListDeliveryStreamsInput) (
 	}, nil
 }
 
+// change changes the document of an ACTIVE delivery stream.
+func (a *api) change(ctx context.Context, name string, change func(*catalog.DeliveryStream) error) error {
+	meant, err := a.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.changeOf(ctx, meant, change)
+}
+
+// changeOf leaves a delivery stream alone that is made again under the name before the change is stored: whoever waited or
+// slept so long did not mean that one.
+func (a *api) changeOf(ctx context.Context, meant *catalog.DeliveryStream, change func(*catalog.DeliveryStream) error) error {
+	name := string(meant.Name)
+	_, err := a.catalog.Update(ctx, meant.Name, func(d *catalog.DeliveryStream) error {
+		switch {
+		case d.ID != meant.ID:
+			return a.notFound(name)
+		case d.Status != types.DeliveryStreamStatusActive:
+			return refusal(codeResourceInUse, inUseMessage, name, a.cfg.AccountID, d.Status)
+		}
+		return change(d)
+	})
+	if errors.Is(err, catalog.ErrNotFound) {
+		return a.notFound(name)
+	}
+	return err
+}
+
 // update changes the destination. Where the answer of the write is lost the caller is told so, and what a repeat of its
 // call is answered says which: another version id means that the first one was stored. An updater that goes on after a
 // minute loses against whatever was written meanwhile.
 func (a *api) update(ctx context.Context, in *firehose.UpdateDestinationInput) (any, error) {
 	name := *in.DeliveryStreamName
-	if _, err := a.find(ctx, name); err != nil {
-		return nil, a.updateNotFound(name, err)
-	}
-	_, err := a.catalog.Update(ctx, names.Stream(name), func(d *catalog.DeliveryStream) error {
-		if d.Status != types.DeliveryStreamStatusActive {
-			return refusal(codeResourceInUse, inUseMessage, name, a.cfg.AccountID, d.Status)
-		}
+	err := a.change(ctx, name, func(d *catalog.DeliveryStream) error {
 		if version := strconv.Itoa(d.Version); version != *in.CurrentDeliveryStreamVersionId {
 			return refusal(codeConcurrentModification,
 				"Cannot update firehose: %s since the current version id: %s and specified version id: %s do not match",
@@ -261,8 +290,12 @@ func (a *api) update(ctx context.Context, in *firehose.UpdateDestinationInput) (
 		if d.Destination.ID != *in.DestinationId {
 			return invalidArgument("Destination Id %s not found", *in.DestinationId)
 		}
-		d.Replace(settingsOfUpdate(in).applied(d.Destination), time.Now().UTC())
-		return nil
+		now := time.Now().UTC()
+		to, err := settingsOfUpdate(in).applied(d.Destination, now)
+		if err == nil {
+			d.Replace(to, now)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, a.updateNotFound(name, err)
@@ -273,7 +306,7 @@ func (a *api) update(ctx context.Context, in *firehose.UpdateDestinationInput) (
 // updateNotFound gives a delivery stream that does not exist the message that this operation has for it.
 func (a *api) updateNotFound(name string, err error) error {
 	var refused *apiFailure
-	if errors.Is(err, catalog.ErrNotFound) || errors.As(err, &refused) && refused.code == codeResourceNotFound {
+	if errors.As(err, &refused) && refused.code == codeResourceNotFound {
 		return refusal(codeResourceNotFound, "Firehose %s under accountId %s not found.", name, a.cfg.AccountID)
 	}
 	return err

@@ -2,24 +2,13 @@ package ingest
 
 import (
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/record"
-)
-
-// Patterns of the API's model. They match the whole of a value.
-const (
-	namePattern   = `[a-zA-Z0-9_.-]+`
-	bucketPattern = `arn:.*:s3:::[\w\.\-]{1,255}`
-	rolePattern   = `arn:.*:iam::\d{12}:role/[a-zA-Z_0-9+=,.@\-_/]+`
-	destPattern   = `[a-zA-Z0-9-]+`
-	numberPattern = `[0-9]+`
-	logPattern    = `[^:*]*`
 )
 
 // mostListed is how many violations of one request are spelled out.
@@ -31,14 +20,12 @@ type violations struct {
 	listed []string
 }
 
-func (v *violations) add(path, format string, args ...any) {
+func (v *violations) add(path, constraint string) {
 	v.count++
 	if v.count <= mostListed {
-		v.listed = append(v.listed, fmt.Sprintf("Value at '%s' failed to satisfy constraint: Member must %s", path, fmt.Sprintf(format, args...)))
+		v.listed = append(v.listed, "Value at '"+path+"' failed to satisfy constraint: "+constraint)
 	}
 }
-
-func (v *violations) missing(path string) { v.add(path, "not be null") }
 
 // err returns the exception, or nil when nothing is wrong.
 func (v *violations) err() error {
@@ -52,97 +39,25 @@ func (v *violations) err() error {
 	return refusal(codeValidation, "%d validation %s detected: %s", v.count, noun, strings.Join(v.listed, "; "))
 }
 
-// text checks a string that may be missing. Lengths count characters; an empty pattern is none.
-func (v *violations) text(path string, value *string, least, most int, pattern string) {
-	if value == nil {
-		return
-	}
-	if n := utf8.RuneCountInString(*value); n < least {
-		v.add(path, "have length greater than or equal to %d", least)
-	} else if n > most {
-		v.add(path, "have length less than or equal to %d", most)
-	}
-	if pattern != "" && !matches(pattern, *value) {
-		v.add(path, "satisfy regular expression pattern: %s", pattern)
-	}
-}
-
-func (v *violations) requiredText(path string, value *string, least, most int, pattern string) {
-	if value == nil {
-		v.missing(path)
-	}
-	v.text(path, value, least, most, pattern)
-}
-
-// matches compiles the pattern each time, which costs a control-plane call some microseconds.
-func matches(pattern, value string) bool {
-	return regexp.MustCompile(`\A(?:` + pattern + `)\z`).MatchString(value)
-}
-
-func (v *violations) number(path string, value *int32, least, most int32) {
-	switch {
-	case value == nil:
-	case *value < least:
-		v.add(path, "have value greater than or equal to %d", least)
-	case *value > most:
-		v.add(path, "have value less than or equal to %d", most)
-	}
-}
-
-// enum checks a value that may be missing, which is the empty one.
-func enum[E ~string](v *violations, path string, value E, known []E) {
-	if value != "" && !slices.Contains(known, value) {
-		v.add(path, "satisfy enum value set: %v", joined(known))
-	}
-}
-
-func joined[E ~string](values []E) string {
-	texts := make([]string, len(values))
-	for i, value := range values {
-		texts[i] = string(value)
-	}
-	return "[" + strings.Join(texts, ", ") + "]"
-}
-
-func (v *violations) streamName(name *string) {
-	if name != nil && plainName(*name) {
-		return
-	}
-	v.requiredText("deliveryStreamName", name, 1, 64, namePattern)
-}
-
-// plainName is namePattern and its lengths, for the calls that come thousands of times a second.
-func plainName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-' {
-			return false
-		}
-	}
-	return len(name) >= 1 && len(name) <= 64
-}
-
-func checkDescribe(in *firehose.DescribeDeliveryStreamInput) error {
+// validate finds what a request breaks of the API's constraints.
+func validate(input *model.Shape, body jsontext.Value) error {
 	var v violations
-	v.streamName(in.DeliveryStreamName)
-	v.text("exclusiveStartDestinationId", in.ExclusiveStartDestinationId, 1, 100, destPattern)
-	v.number("limit", in.Limit, 1, 10000)
+	input.Check(body, v.add)
 	return v.err()
 }
 
-func checkList(in *firehose.ListDeliveryStreamsInput) error {
-	var v violations
-	enum(&v, "deliveryStreamType", in.DeliveryStreamType, in.DeliveryStreamType.Values())
-	v.text("exclusiveStartDeliveryStreamName", in.ExclusiveStartDeliveryStreamName, 1, 64, namePattern)
-	v.number("limit", in.Limit, 1, 10000)
-	return v.err()
-}
+// The calls that come thousands of times a second are checked by hand, against the same constraints.
+const (
+	notNull     = "Member must not be null"
+	namePattern = "[a-zA-Z0-9_.-]+"
+	mostName    = 64
+)
 
-func checkDelete(in *firehose.DeleteDeliveryStreamInput) error {
-	var v violations
-	v.streamName(in.DeliveryStreamName)
-	return v.err()
+func mostLength(n int) string {
+	return fmt.Sprintf("Member must have length less than or equal to %d", n)
+}
+func leastLength(n int) string {
+	return fmt.Sprintf("Member must have length greater than or equal to %d", n)
 }
 
 // check finds what is wrong with a put as a whole: one record that is too large fails all of them.
@@ -154,17 +69,17 @@ func (in *putInput) check(list bool) error {
 		path = func(i int) string { return fmt.Sprintf("records.%d.member", i+1) }
 		v.recordCount(in.Count)
 	} else if in.Count < 0 {
-		v.missing("record")
+		v.add("record", notNull)
 	}
 	size := 0
 	for i, r := range in.Records {
 		switch {
 		case !r.Given:
-			v.missing(path(i))
+			v.add(path(i), notNull)
 		case !r.HasData:
-			v.missing(path(i) + ".data")
+			v.add(path(i)+".data", notNull)
 		case len(r.Data) > record.MaxRecordBytes:
-			v.add(path(i)+".data", "have length less than or equal to %d", record.MaxRecordBytes)
+			v.add(path(i)+".data", mostLength(record.MaxRecordBytes))
 		}
 		size += len(r.Data)
 	}
@@ -177,13 +92,45 @@ func (in *putInput) check(list bool) error {
 	return nil
 }
 
+func (v *violations) streamName(name *string) {
+	const path = "deliveryStreamName"
+	switch {
+	case name == nil:
+		v.add(path, notNull)
+		return
+	case plainName(*name):
+		return
+	case *name == "":
+		v.add(path, leastLength(1))
+	case utf8.RuneCountInString(*name) > mostName:
+		v.add(path, mostLength(mostName))
+	}
+	if *name == "" || !plainText(*name) {
+		v.add(path, "Member must satisfy regular expression pattern: "+namePattern)
+	}
+}
+
+func plainName(name string) bool { return len(name) >= 1 && len(name) <= mostName && plainText(name) }
+
+// plainText is namePattern.
+func plainText(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
 func (v *violations) recordCount(count int) {
 	switch {
 	case count < 0:
-		v.missing("records")
+		v.add("records", notNull)
 	case count == 0:
-		v.add("records", "have length greater than or equal to 1")
+		v.add("records", leastLength(1))
 	case count > record.MaxBatchRecords:
-		v.add("records", "have length less than or equal to %d", record.MaxBatchRecords)
+		v.add("records", mostLength(record.MaxBatchRecords))
 	}
 }

@@ -5,14 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/record"
 )
 
+// apiModel is loaded once: compiling its patterns takes some time.
+var apiModel = sync.OnceValues(model.Load)
+
 // parse reads and checks a request as its operation does, without serving it.
 func parse(operation, body string) (any, error) {
-	op, known := new(api).operations()[operation]
+	constraints, err := apiModel()
+	if err != nil {
+		return nil, err
+	}
+	op, known := (&api{model: constraints}).operations()[operation]
 	if !known {
 		return nil, unknownOperation()
 	}
@@ -86,11 +95,11 @@ func TestValidation(t *testing.T) {
 		"stream type":        {create, `{"DeliveryStreamName":"s","DeliveryStreamType":"X"}`, []string{"deliveryStreamType: satisfy enum value set: [DirectPut, KinesisStreamAsSource, MSKAsSource, DatabaseAsSource]"}},
 		"bucket and role missing": {
 			create, `{"DeliveryStreamName":"s","S3DestinationConfiguration":{}}`,
-			[]string{"s3DestinationConfiguration.bucketARN: not be null", "s3DestinationConfiguration.roleARN: not be null"},
+			[]string{"s3DestinationConfiguration.roleARN: not be null", "s3DestinationConfiguration.bucketARN: not be null"},
 		},
 		"bucket and role wrong": {
 			create, `{"DeliveryStreamName":"s","ExtendedS3DestinationConfiguration":{"BucketARN":"b","RoleARN":"r"}}`,
-			[]string{s3 + "bucketARN: " + pattern + `arn:.*:s3:::[\w\.\-]{1,255}`, s3 + "roleARN: " + pattern + `arn:.*:iam::\d{12}:role/[a-zA-Z_0-9+=,.@\-_/]+`},
+			[]string{s3 + "roleARN: " + pattern + `arn:.*:iam::\d{12}:role/[a-zA-Z_0-9+=,.@\-_/]+`, s3 + "bucketARN: " + pattern + `arn:.*:s3:::[\w\.\-]{1,255}`},
 		},
 		"prefix":                  {create, createWith(`"Prefix":"` + strings.Repeat("é", 1025) + `"`), []string{s3 + "prefix: have length less than or equal to 1024"}},
 		"hints too small":         {create, createWith(`"BufferingHints":{"SizeInMBs":0,"IntervalInSeconds":-1}`), []string{s3 + "bufferingHints.sizeInMBs: have value greater than or equal to 1", s3 + "bufferingHints.intervalInSeconds: have value greater than or equal to 0"}},
@@ -98,11 +107,11 @@ func TestValidation(t *testing.T) {
 		"compression":             {create, createWith(`"CompressionFormat":"gzip"`), []string{s3 + "compressionFormat: satisfy enum value set: [ZIP, HADOOP_SNAPPY, Snappy, GZIP, UNCOMPRESSED]"}},
 		"encryption":              {create, createWith(`"EncryptionConfiguration":{"NoEncryptionConfig":"Yes"}`), []string{s3 + "encryptionConfiguration.noEncryptionConfig: satisfy enum value set: [NoEncryption]"}},
 		"backup mode":             {create, createWith(`"S3BackupMode":"On"`), []string{s3 + "s3BackupMode: satisfy enum value set: [Disabled, Enabled]"}},
-		"log group":               {create, createWith(`"CloudWatchLoggingOptions":{"LogGroupName":"a:b"}`), []string{s3 + "cloudWatchLoggingOptions.logGroupName: " + pattern + "[^:*]*"}},
+		"log group":               {create, createWith(`"CloudWatchLoggingOptions":{"LogGroupName":"a:b"}`), []string{s3 + "cloudWatchLoggingOptions.logGroupName: " + pattern + `[\.\-_/#A-Za-z0-9]*`}},
 		"update without":          {update, `{}`, []string{"deliveryStreamName: not be null", "currentDeliveryStreamVersionId: not be null", "destinationId: not be null"}},
 		"update version":          {update, `{"DeliveryStreamName":"s","CurrentDeliveryStreamVersionId":"v1","DestinationId":"d_1"}`, []string{"currentDeliveryStreamVersionId: " + pattern + "[0-9]+", "destinationId: " + pattern + "[a-zA-Z0-9-]+"}},
 		"update of a bucket":      {update, updateWith("S3DestinationUpdate", `"BucketARN":"b"`), []string{"s3DestinationUpdate.bucketARN: " + pattern + `arn:.*:s3:::[\w\.\-]{1,255}`}},
-		"list":                    {"ListDeliveryStreams", `{"Limit":0,"ExclusiveStartDeliveryStreamName":""}`, []string{"exclusiveStartDeliveryStreamName: have length greater than or equal to 1", "exclusiveStartDeliveryStreamName: " + pattern + "[a-zA-Z0-9_.-]+", "limit: have value greater than or equal to 1"}},
+		"list":                    {"ListDeliveryStreams", `{"Limit":0,"ExclusiveStartDeliveryStreamName":""}`, []string{"limit: have value greater than or equal to 1", "exclusiveStartDeliveryStreamName: have length greater than or equal to 1", "exclusiveStartDeliveryStreamName: " + pattern + "[a-zA-Z0-9_.-]+"}},
 		"list too many":           {"ListDeliveryStreams", `{"Limit":10001}`, []string{"limit: have value less than or equal to 10000"}},
 		"describe":                {"DescribeDeliveryStream", `{"DeliveryStreamName":"s","Limit":10001}`, []string{"limit: have value less than or equal to 10000"}},
 		"delete":                  {"DeleteDeliveryStream", `{}`, []string{"deliveryStreamName: not be null"}},
@@ -124,6 +133,61 @@ func TestValidation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			checkRefused(t, test.operation, test.body, "ValidationException", violationsOf(test.want...))
 		})
+	}
+}
+
+// TestMessagesOfAWS has whole messages as the service was seen to answer.
+func TestMessagesOfAWS(t *testing.T) {
+	for name, test := range map[string]struct{ operation, body, message string }{
+		"an enum": {
+			"CreateDeliveryStream", createWith(`"CompressionFormat":"LZ4"`),
+			"1 validation error detected: Value at 'extendedS3DestinationConfiguration.compressionFormat' failed to satisfy constraint: " +
+				"Member must satisfy enum value set: [ZIP, HADOOP_SNAPPY, Snappy, GZIP, UNCOMPRESSED]",
+		},
+		"a tag": {
+			"TagDeliveryStream", `{"DeliveryStreamName":"s","Tags":[{"Key":"foo!"}]}`,
+			`1 validation error detected: Value at 'tags.1.member.key' failed to satisfy constraint: ` +
+				`Member must satisfy regular expression pattern: ^(?!aws:)[\p{L}\p{Z}\p{N}_.:\/=+\-@%]*$`,
+		},
+		"several": {
+			"UpdateDestination", `{"DeliveryStreamName":"s","DestinationId":"d","S3DestinationUpdate":{"Prefix":"` + strings.Repeat("p", 1025) + `"}}`,
+			"2 validation errors detected: Value at 'currentDeliveryStreamVersionId' failed to satisfy constraint: Member must not be null; " +
+				"Value at 's3DestinationUpdate.prefix' failed to satisfy constraint: Member must have length less than or equal to 1024",
+		},
+		"a record too large": {
+			"PutRecordBatch", `{"DeliveryStreamName":"s","Records":[` + strings.Repeat(`{"Data":""},`, 96) + `{"Data":"` + encoded(record.MaxRecordBytes+1) + `"}]}`,
+			"1 validation error detected: Value at 'records.97.member.data' failed to satisfy constraint: Member must have length less than or equal to 1024000",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkRefused(t, test.operation, test.body, "ValidationException", test.message)
+		})
+	}
+}
+
+// TestPutsKeepTheModel compares what puts are checked for by hand with the model.
+func TestPutsKeepTheModel(t *testing.T) {
+	shapes := must[*model.Model](t)(apiModel()).Shapes
+	for name, want := range map[string][3]any{
+		"DeliveryStreamName":             {1, mostName, namePattern},
+		"Data":                           {0, record.MaxRecordBytes, ""},
+		"PutRecordBatchRequestEntryList": {1, record.MaxBatchRecords, ""},
+	} {
+		s := shapes[name]
+		if got := [3]any{int(*s.Min), int(*s.Max), s.Pattern}; got != want {
+			t.Errorf("%s: %v, by hand %v", name, got, want)
+		}
+	}
+	for operation, s := range map[string]*model.Shape{"PutRecord": shapes["PutRecordInput"], "PutRecordBatch": shapes["PutRecordBatchInput"]} {
+		for _, name := range []string{"", "a", "é", strings.Repeat("n", 64), strings.Repeat("n", 65), strings.Repeat("é", 64), "a b", `a\n`, "A.b_c-9"} {
+			body := `{"DeliveryStreamName":"` + name + `","Record":{"Data":"QQ=="},"Records":[{"Data":"QQ=="}]}`
+			var want violations
+			s.Check([]byte(body), want.add)
+			_, err := parse(operation, body)
+			if fmt.Sprint(err) != fmt.Sprint(want.err()) {
+				t.Errorf("%s of %q: %v, by the model %v", operation, name, err, want.err())
+			}
+		}
 	}
 }
 
@@ -160,56 +224,26 @@ func TestSizeOfABatch(t *testing.T) {
 	}
 }
 
+// TestNotBuiltYet has what is refused because of its value; TestCompatibilityHolds has what is refused as such.
 func TestNotBuiltYet(t *testing.T) {
-	const shape = "ExtendedS3DestinationConfiguration"
-	create := func(members string) string { return `{"DeliveryStreamName":"s",` + members + `}` }
+	const shape = "ExtendedS3DestinationConfiguration: "
 	s3 := `"S3DestinationConfiguration":{` + someBucket + `,` + someRole + `}`
 	type refused struct{ operation, body, what string }
 	tests := map[string]refused{
-		"tags":        {"CreateDeliveryStream", create(s3 + `,"Tags":[{"Key":"k"}]`), "Tags"},
-		"encryption":  {"CreateDeliveryStream", create(s3 + `,"DeliveryStreamEncryptionConfigurationInput":{"KeyType":"AWS_OWNED_CMK"}`), "DeliveryStreamEncryptionConfigurationInput"},
-		"kinesis":     {"CreateDeliveryStream", create(s3 + `,"DeliveryStreamType":"KinesisStreamAsSource","KinesisStreamSourceConfiguration":{}`), "DeliveryStreamType KinesisStreamAsSource"},
-		"msk":         {"CreateDeliveryStream", create(s3 + `,"MSKSourceConfiguration":{"ReadFromTimestamp":1.5}`), "MSKSourceConfiguration"},
-		"database":    {"CreateDeliveryStream", create(s3 + `,"DatabaseSourceConfiguration":{}`), "DatabaseSourceConfiguration"},
-		"direct put":  {"CreateDeliveryStream", create(s3 + `,"DirectPutSourceConfiguration":{"ThroughputHintInMBs":1}`), "DirectPutSourceConfiguration"},
-		"redshift":    {"CreateDeliveryStream", create(`"RedshiftDestinationConfiguration":{}`), "RedshiftDestinationConfiguration"},
-		"es":          {"CreateDeliveryStream", create(`"ElasticsearchDestinationConfiguration":{}`), "ElasticsearchDestinationConfiguration"},
-		"opensearch":  {"CreateDeliveryStream", create(`"AmazonopensearchserviceDestinationConfiguration":{}`), "AmazonopensearchserviceDestinationConfiguration"},
-		"serverless":  {"CreateDeliveryStream", create(`"AmazonOpenSearchServerlessDestinationConfiguration":{}`), "AmazonOpenSearchServerlessDestinationConfiguration"},
-		"http":        {"CreateDeliveryStream", create(`"HttpEndpointDestinationConfiguration":{}`), "HttpEndpointDestinationConfiguration"},
-		"iceberg":     {"CreateDeliveryStream", create(`"IcebergDestinationConfiguration":{}`), "IcebergDestinationConfiguration"},
-		"snowflake":   {"CreateDeliveryStream", create(`"SnowflakeDestinationConfiguration":{}`), "SnowflakeDestinationConfiguration"},
-		"splunk":      {"CreateDeliveryStream", create(`"SplunkDestinationConfiguration":{}`), "SplunkDestinationConfiguration"},
-		"to redshift": {"UpdateDestination", updateWith("RedshiftDestinationUpdate", ""), "RedshiftDestinationUpdate"},
-		"to splunk":   {"UpdateDestination", updateWith("SplunkDestinationUpdate", ""), "SplunkDestinationUpdate"},
-		"backup":      {"UpdateDestination", updateWith("ExtendedS3DestinationUpdate", `"S3BackupUpdate":{}`), "ExtendedS3DestinationUpdate: S3 backup"},
-		"kms":         {"UpdateDestination", updateWith("S3DestinationUpdate", `"EncryptionConfiguration":{"KMSEncryptionConfig":{"AWSKMSKeyARN":"k"}}`), "S3DestinationUpdate: EncryptionConfiguration.KMSEncryptionConfig"},
-		"error prefix": {
-			"CreateDeliveryStream", create(`"S3DestinationConfiguration":{"ErrorOutputPrefix":"e",` + someBucket + `,` + someRole + `}`),
-			"S3DestinationConfiguration: ErrorOutputPrefix",
+		"kinesis": {
+			"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"DeliveryStreamType":"KinesisStreamAsSource","KinesisStreamSourceConfiguration":` +
+				sampleJSON(t, "KinesisStreamSourceConfiguration") + `}`,
+			"DeliveryStreamType KinesisStreamAsSource",
 		},
+		"an update": {"UpdateDestination", updateWith("ExtendedS3DestinationUpdate", `"ProcessingConfiguration":{"Enabled":true}`), "ExtendedS3DestinationUpdate: ProcessingConfiguration"},
 	}
 	for members, what := range map[string]string{
-		`"Prefix":"a/!{timestamp:yyyy}"`:         "Prefix with an expression (!{…})",
-		`"CompressionFormat":"ZIP"`:              "CompressionFormat ZIP",
-		`"CompressionFormat":"Snappy"`:           "CompressionFormat Snappy",
-		`"CompressionFormat":"HADOOP_SNAPPY"`:    "CompressionFormat HADOOP_SNAPPY",
-		`"FileExtension":".x"`:                   "FileExtension",
-		`"CustomTimeZone":"Europe/Berlin"`:       "CustomTimeZone",
-		`"S3BackupMode":"Enabled"`:               "S3BackupMode Enabled",
-		`"S3BackupConfiguration":{}`:             "S3 backup",
-		`"DataFormatConversionConfiguration":{}`: "DataFormatConversionConfiguration",
-		`"DataFormatConversionConfiguration":{"Enabled":false,"SchemaConfiguration":{}}`: "DataFormatConversionConfiguration",
-		`"ProcessingConfiguration":{"Enabled":true}`:                                     "ProcessingConfiguration",
-		`"ProcessingConfiguration":{"Enabled":false,"Processors":[{"Type":"Lambda"}]}`:   "ProcessingConfiguration",
-		`"DynamicPartitioningConfiguration":{"Enabled":true}`:                            "DynamicPartitioningConfiguration",
+		`"DataFormatConversionConfiguration":{}`:                                             "DataFormatConversionConfiguration",
+		`"DataFormatConversionConfiguration":{"Enabled":null,"SchemaConfiguration":{}}`:      "DataFormatConversionConfiguration",
+		`"ProcessingConfiguration":{"Processors":[{"Type":"Lambda"}]}`:                       "ProcessingConfiguration",
+		`"DynamicPartitioningConfiguration":{"Enabled":true,"Enabled":false,"Enabled":true}`: "DynamicPartitioningConfiguration",
 	} {
-		tests[members] = refused{"CreateDeliveryStream", createWith(members), shape + ": " + what}
-	}
-	for _, name := range []string{
-		"TagDeliveryStream", "UntagDeliveryStream", "ListTagsForDeliveryStream", "StartDeliveryStreamEncryption", "StopDeliveryStreamEncryption",
-	} {
-		tests[name] = refused{name, `{"DeliveryStreamName":"s"}`, name}
+		tests[members] = refused{"CreateDeliveryStream", createWith(members), shape + what}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -219,15 +253,28 @@ func TestNotBuiltYet(t *testing.T) {
 }
 
 func TestInvalidArguments(t *testing.T) {
+	const prefixes = "Ths supplied prefix(es) do not satisfy the following constraint: "
 	s3 := `"S3DestinationConfiguration":{` + someBucket + `,` + someRole + `}`
 	for name, test := range map[string]struct{ operation, body, message string }{
-		"no destination":        {"CreateDeliveryStream", `{"DeliveryStreamName":"s"}`, oneDestination},
-		"two":                   {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"Extended` + s3[1:] + `}`, oneDestination},
-		"two, one of them late": {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"RedshiftDestinationConfiguration":{}}`, oneDestination},
-		"no update":             {"UpdateDestination", `{"DeliveryStreamName":"s","CurrentDeliveryStreamVersionId":"1","DestinationId":"d"}`, oneDestination},
-		"half a hint":           {"CreateDeliveryStream", createWith(`"BufferingHints":{"SizeInMBs":5}`), "ExtendedS3DestinationConfiguration.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
-		"the other half":        {"UpdateDestination", updateWith("S3DestinationUpdate", `"BufferingHints":{"IntervalInSeconds":5}`), "S3DestinationUpdate.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
-		"kinesis, direct":       {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"KinesisStreamSourceConfiguration":{}}`, "KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type"},
+		"errors without a place":    {"CreateDeliveryStream", createWith(`"Prefix":"!{timestamp:yyyy}/"`), prefixes + "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"},
+		"errors of no type":         {"CreateDeliveryStream", createWith(`"ErrorOutputPrefix":"!{timestamp:yyyy}/"`), prefixes + "ErrorOutputPrefix must contain at least one occurrence of !{firehose:error-output-type}"},
+		"a backup's prefix":         {"CreateDeliveryStream", createWith(`"S3BackupMode":"Enabled","S3BackupConfiguration":{` + someBucket + `,` + someRole + `,"Prefix":"!{firehose:error-output-type}","ErrorOutputPrefix":"!{firehose:error-output-type}"}`), prefixes + "Prefix must not contain any occurrence of !{firehose:error-output-type}"},
+		"an unknown zone":           {"CreateDeliveryStream", createWith(`"CustomTimeZone":"Europe/Atlantis"`), `CustomTimeZone "Europe/Atlantis" is not a known time zone: give a name of the IANA time zone database, such as Asia/Tokyo or UTC`},
+		"no destination":            {"CreateDeliveryStream", `{"DeliveryStreamName":"s"}`, oneDestination},
+		"two":                       {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"Extended` + s3[1:] + `}`, oneDestination},
+		"two, one of them late":     {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"RedshiftDestinationConfiguration":` + sampleJSON(t, "RedshiftDestinationConfiguration") + `}`, oneDestination},
+		"no update":                 {"UpdateDestination", `{"DeliveryStreamName":"s","CurrentDeliveryStreamVersionId":"1","DestinationId":"d"}`, oneDestination},
+		"half a hint":               {"CreateDeliveryStream", createWith(`"BufferingHints":{"SizeInMBs":5}`), "ExtendedS3DestinationConfiguration.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
+		"the other half":            {"UpdateDestination", updateWith("S3DestinationUpdate", `"BufferingHints":{"IntervalInSeconds":5}`), "S3DestinationUpdate.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
+		"two kinds of encryption":   {"CreateDeliveryStream", createWith(`"EncryptionConfiguration":{"NoEncryptionConfig":"NoEncryption","KMSEncryptionConfig":` + sampleJSON(t, "KMSEncryptionConfig") + `}`), "ExtendedS3DestinationConfiguration.EncryptionConfiguration: give either NoEncryptionConfig or KMSEncryptionConfig"},
+		"a backup without settings": {"CreateDeliveryStream", createWith(`"S3BackupMode":"Enabled"`), "ExtendedS3DestinationConfiguration.S3BackupMode: Enabled needs the settings of the backup"},
+		"a backup that is not on":   {"CreateDeliveryStream", createWith(`"S3BackupConfiguration":` + sampleJSON(t, "S3DestinationConfiguration")), "ExtendedS3DestinationConfiguration.S3BackupConfiguration: a backup needs S3BackupMode Enabled"},
+		"half a hint of a backup":   {"CreateDeliveryStream", createWith(`"S3BackupMode":"Enabled","S3BackupConfiguration":{` + someBucket + `,` + someRole + `,"BufferingHints":{"SizeInMBs":1}}`), "ExtendedS3DestinationConfiguration.S3BackupConfiguration.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
+		"a tag twice":               {"TagDeliveryStream", `{"DeliveryStreamName":"s","Tags":[{"Key":"k"},{"Key":"l"},{"Key":"k","Value":"v"}]}`, "Tags: a key is given more than once"},
+		"a tag twice at creation":   {"CreateDeliveryStream", `{"DeliveryStreamName":"s","Tags":[{"Key":"k"},{"Key":"k"}],` + s3 + `}`, "Tags: a key is given more than once"},
+		"to elasticsearch":          {"UpdateDestination", updateWith("ElasticsearchDestinationUpdate", ""), "Changing the destination type to or from Elasticsearch is not supported at this time."},
+		"to http":                   {"UpdateDestination", updateWith("HttpEndpointDestinationUpdate", ""), "Changing the destination type to or from HttpEndpoint is not supported at this time."},
+		"kinesis, direct":           {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"KinesisStreamSourceConfiguration":` + sampleJSON(t, "KinesisStreamSourceConfiguration") + `}`, "KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkRefused(t, test.operation, test.body, "InvalidArgumentException", test.message)
@@ -238,10 +285,11 @@ func TestInvalidArguments(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	for name, test := range map[string]struct{ operation, body string }{
 		"neutral values": {"CreateDeliveryStream", createWith(`"BufferingHints":{},"S3BackupMode":"Disabled","CustomTimeZone":"","FileExtension":"","EncryptionConfiguration":{},` +
-			`"DataFormatConversionConfiguration":{"Enabled":false},"ProcessingConfiguration":{},"CloudWatchLoggingOptions":{},` +
+			`"DataFormatConversionConfiguration":{"Enabled":false,"SchemaConfiguration":{}},"ProcessingConfiguration":{},"CloudWatchLoggingOptions":{},` +
 			`"DynamicPartitioningConfiguration":{"Enabled":false,"RetryOptions":{"DurationInSeconds":300}}`)},
 		"unknown members": {"CreateDeliveryStream", createWith(`"New":{"x":[1,null,{}]}`)},
-		"empty tags":      {"CreateDeliveryStream", `{"DeliveryStreamName":"s","Tags":[],"S3DestinationConfiguration":{` + someBucket + `,` + someRole + `}}`},
+		"2016":            {"CreateDeliveryStream", `{"DeliveryStreamName":"s","S3DestinationConfiguration":{` + someBucket + `,` + someRole + `,"BufferingHints":{"SizeInMBs":5,"IntervalInSeconds":60}}}`},
+		"processors, off": {"CreateDeliveryStream", createWith(`"ProcessingConfiguration":{"Enabled":false,"Processors":[{"Type":"Lambda"}]}`)},
 		"empty update":    {"UpdateDestination", updateWith("S3DestinationUpdate", "")},
 		"extremes":        {"CreateDeliveryStream", createWith(`"BufferingHints":{"SizeInMBs":128,"IntervalInSeconds":0}`)},
 		"china":           {"CreateDeliveryStream", `{"DeliveryStreamName":"s","S3DestinationConfiguration":{"BucketARN":"arn:aws-cn:s3:::b","RoleARN":"arn:aws-cn:iam::123456789012:role/path/r"}}`},

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"bytes"
+	lenient "encoding/json"
 	"errors"
 	"io"
 	"strconv"
@@ -14,16 +16,45 @@ import (
 // standard base64 with padding, and text is valid UTF-8; a time is a number of seconds. Members that are not known are
 // ignored, and of those given twice the last one counts.
 
-// decodeControl reads the body of a control-plane request. Its error never shows contents.
-func decodeControl(body []byte, into any) error {
-	err := json.Unmarshal(body, into,
-		jsontext.AllowDuplicateNames(true),
-		json.WithUnmarshalers(json.UnmarshalFromFunc(readTime)),
-	)
-	if err != nil {
-		return notReadable(err)
+// readControl reads the body of a control-plane request, and returns it as it counts beside what was read. Its error never
+// shows contents.
+func readControl[I any](body []byte, lease *lease) (*I, []byte, error) {
+	input, err := decode[I](body)
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		if err := lease.reserve(int64(len(body)) * treeSize); err != nil {
+			return nil, nil, overBudget()
+		}
+		if body, err = lastOfEach(body); err == nil {
+			input, err = decode[I](body)
+		}
 	}
-	return nil
+	if err != nil {
+		return nil, nil, notReadable(err)
+	}
+	if jsontext.Value(body).Kind() != '{' { // null, which every member may be, and the input may not
+		return nil, nil, refusal(codeSerialization, "The request is not a JSON object.")
+	}
+	return input, body, nil
+}
+
+func decode[I any](body []byte) (*I, error) {
+	input := new(I)
+	return input, json.Unmarshal(body, input, json.WithUnmarshalers(json.UnmarshalFromFunc(readTime)))
+}
+
+// lastOfEach returns body with only the last of members of one name. The package that reads everything else would mix
+// them; this one does not, and knows less of UTF-8.
+func lastOfEach(body []byte) ([]byte, error) {
+	if err := json.Unmarshal(body, new(jsontext.Value), jsontext.AllowDuplicateNames(true)); err != nil {
+		return nil, err
+	}
+	var tree any
+	reader := lenient.NewDecoder(bytes.NewReader(body))
+	reader.UseNumber()
+	if err := reader.Decode(&tree); err != nil {
+		return nil, err
+	}
+	return lenient.Marshal(tree)
 }
 
 // encodeJSON writes an answer. Members that are not set are left out.

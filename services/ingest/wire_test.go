@@ -1,12 +1,18 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"hydrant/shared/catalog"
 )
 
 // TestUnreadable has bodies that cannot be read. The word SECRET stands for what a record may hold.
@@ -42,6 +48,14 @@ func TestUnreadable(t *testing.T) {
 		"control: time as text":      {"CreateDeliveryStream", `{"MSKSourceConfiguration":{"ReadFromTimestamp":"SECRET"}}`},
 		"control: cut off":           {"CreateDeliveryStream", `{"DeliveryStreamName":"SECRET`},
 		"control: nothing":           {"DeleteDeliveryStream", ""},
+		"control: an enum a number":  {"ListDeliveryStreams", `{"DeliveryStreamType":5}`},
+		"control: text for a list":   {"UntagDeliveryStream", `{"TagKeys":"SECRET"}`},
+		"control: a number in one":   {"UntagDeliveryStream", `{"TagKeys":["SECRET",5]}`},
+		"control: text for yes":      {"DeleteDeliveryStream", `{"AllowForceDelete":"SECRET"}`},
+		"control: null":              {"DescribeDeliveryStream", " null "},
+		"control: twice and cut off": {"DeleteDeliveryStream", `{"x":1,"x":"SECRET`},
+		"control: twice and wrong":   {"DeleteDeliveryStream", `{"DeliveryStreamName":"s","DeliveryStreamName":["SECRET"]}`},
+		"control: half a character":  {"DeleteDeliveryStream", `{"DeliveryStreamName":"\ud800SECRET"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(test.operation, test.body)
@@ -71,6 +85,21 @@ func TestLastOfDuplicateMembersCounts(t *testing.T) {
 	}
 }
 
+// TestLastOfDuplicateMembersCountsWhole has members given twice of which both say something: nothing may stay of the first,
+// neither unchecked nor mixed with the last.
+func TestLastOfDuplicateMembersCountsWhole(t *testing.T) {
+	first := `"ExtendedS3DestinationConfiguration":{"BucketARN":"none","Prefix":"first/","FileExtension":".first"}`
+	in := must[any](t)(parse("CreateDeliveryStream", strings.Replace(createWith(`"Prefix":"a","Prefix":"last/"`), `"Ext`, first+`,"Ext`, 1)))
+	s3 := in.(*firehose.CreateDeliveryStreamInput).ExtendedS3DestinationConfiguration
+	if *s3.Prefix != "last/" || s3.FileExtension != nil || *s3.BucketARN != "arn:aws:s3:::b" {
+		t.Errorf("%+v", s3)
+	}
+	_, err := parse("CreateDeliveryStream", strings.Replace(createWith(""), `}}`, `},`+first+`}`, 1))
+	if err == nil || !strings.Contains(err.Error(), "2 validation errors detected: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTimesAreSeconds(t *testing.T) {
 	for want, at := range map[string]time.Time{
 		`{"CreateTimestamp":1700000000}`:     time.Unix(1700000000, 999),
@@ -92,8 +121,13 @@ func TestRecordsBeyondTheLimitAreNotKept(t *testing.T) {
 	}
 }
 
+// FuzzRequest reads and checks any body for any operation: it is taken, or refused with an error of the API that says where
+// and not what; and what is taken is what was checked.
 func FuzzRequest(f *testing.F) {
-	names := []string{"PutRecord", "PutRecordBatch", "CreateDeliveryStream", "DescribeDeliveryStream", "ListDeliveryStreams", "UpdateDestination", "DeleteDeliveryStream"}
+	names := []string{
+		"PutRecord", "PutRecordBatch", "CreateDeliveryStream", "DescribeDeliveryStream", "ListDeliveryStreams", "UpdateDestination", "DeleteDeliveryStream",
+		"TagDeliveryStream", "UntagDeliveryStream", "ListTagsForDeliveryStream", "StartDeliveryStreamEncryption", "StopDeliveryStreamEncryption",
+	}
 	for i, body := range []string{
 		`{"DeliveryStreamName":"s","Record":{"Data":"QUJD"}}`,
 		`{"DeliveryStreamName":"s","Records":[{"Data":"QUJD"},{"Data":""},null,{"Data":"\u0051Q=="}]}`,
@@ -102,22 +136,109 @@ func FuzzRequest(f *testing.F) {
 		`{"Limit":10}`,
 		updateWith("ExtendedS3DestinationUpdate", `"CompressionFormat":"GZIP"`),
 		`{"DeliveryStreamName":"s"}`,
+		`{"DeliveryStreamName":"s","Tags":[{"Key":"k","Value":"SECRET"},{"Key":"SECRET","Key":null}]}`,
+		`{"DeliveryStreamName":"s","TagKeys":["a",null,"SECRET!"]}`,
+		`{"DeliveryStreamName":"s","ExclusiveStartTagKey":"aws:SECRET","Limit":51}`,
+		`{"DeliveryStreamName":"s","DeliveryStreamEncryptionConfigurationInput":{"KeyType":"SECRET"}}`,
 	} {
 		f.Add(byte(i), body)
 	}
+	for _, members := range []string{
+		`"S3BackupMode":"Enabled","S3BackupUpdate":{"BucketARN":"arn:aws:s3:::b","RoleARN":"arn:aws:iam::000000000000:role/r"}`,
+		`"S3BackupUpdate":{"Prefix":"p","BufferingHints":{"SizeInMBs":1,"IntervalInSeconds":0}}`,
+	} {
+		f.Add(byte(5), updateWith("ExtendedS3DestinationUpdate", members))
+		f.Add(byte(2), createWith(strings.ReplaceAll(members, "Update", "Configuration")))
+	}
+	for _, end := range []string{
+		`"RedshiftDestinationConfiguration":{"RoleARN":"SECRET","ClusterJDBCURL":"jdbc:SECRET","Username":"SECRET","Password":"SECRET\n"}`,
+		`"HttpEndpointDestinationConfiguration":{"EndpointConfiguration":{"Url":"http://SECRET","AccessKey":"SECRET\n"}}`,
+		`"SplunkDestinationConfiguration":{"HECEndpointType":"SECRET","HECToken":"SECRET\n"}`,
+		`"ExtendedS3DestinationConfiguration":{"DataFormatConversionConfiguration":{"InputFormatConfiguration":{"Deserializer":{"OpenXJsonSerDe":{"ColumnToJsonKeyMappings":{"SECRET ":"SECRET","SECRET":null}}}}}}`,
+		`"DatabaseSourceConfiguration":{"Endpoint":" ","Databases":{"Include":["SECRET\u0000"]}},"MSKSourceConfiguration":{"ReadFromTimestamp":1e9}`,
+	} {
+		f.Add(byte(2), `{"DeliveryStreamName":"s",`+end+`}`)
+		f.Add(byte(2), `{"SECRET":[{"SECRET":0}],`+end+`,`+end+`}`)
+	}
 	f.Fuzz(func(t *testing.T, which byte, body string) {
-		in, err := parse(names[int(which)%len(names)], body)
-		var failure *apiFailure
+		operation := names[int(which)%len(names)]
+		in, err := parse(operation, body)
 		if err != nil {
-			if !errors.As(err, &failure) || failure.status != 400 || failure.code == "" {
-				t.Fatalf("not an error of the API: %v", err)
-			}
+			checkFailure(t, err)
 			return
 		}
 		if put, isPut := in.(putInput); isPut {
 			checkPutInput(t, put, len(body))
+			return
+		}
+		checkDestination(t, in)
+		again := must[[]byte](t)(encodeJSON(in))
+		if _, err := parse(operation, string(again)); err != nil {
+			t.Fatalf("taken as %s, which is refused: %v", again, err)
 		}
 	})
+}
+
+func checkFailure(t *testing.T, err error) {
+	t.Helper()
+	var failure *apiFailure
+	if !errors.As(err, &failure) || failure.status != 400 || failure.code == "" {
+		t.Fatalf("not an error of the API: %v", err)
+	}
+	body := encodeError(failure)
+	if !utf8.Valid(body) || !jsontext.Value(body).IsValid() {
+		t.Fatalf("error %s", body)
+	}
+	// What is said about prefixes and time zones quotes them; nothing else is quoted.
+	if bytes.Contains(body, []byte("SECRET")) && failure.code != codeInvalidArgument {
+		t.Fatalf("error %s", body)
+	}
+}
+
+// checkDestination checks that what is taken makes a destination that the other services can work with, from nothing or from
+// one that is there.
+func checkDestination(t *testing.T, in any) {
+	t.Helper()
+	now := time.Unix(1480000000, 0)
+	plain := must[catalog.Destination](t)(settingsOf(plainS3(), "", nil).destination(now))
+	backup := plain.S3.S3BackupMode
+	var made []catalog.Destination
+	switch in := in.(type) {
+	case *firehose.CreateDeliveryStreamInput:
+		made = append(made, must[catalog.Destination](t)(settingsOfCreate(in).destination(now)))
+	case *firehose.UpdateDestinationInput:
+		on := must[catalog.Destination](t)(backedUp().destination(now))
+		for _, before := range []catalog.Destination{plain, on} {
+			to, err := settingsOfUpdate(in).applied(before, now)
+			if err != nil {
+				checkFailure(t, err)
+				continue
+			}
+			made = append(made, to)
+		}
+	}
+	for _, to := range made {
+		d := &catalog.DeliveryStream{Created: now, Destination: to}
+		for _, leg := range d.Legs() {
+			s3 := to.S3Of(leg.Leg)
+			if *s3.BucketARN == "" || *s3.RoleARN == "" || s3.CompressionFormat == "" || leg.Bytes == 0 || leg.Since.IsZero() || s3.Prefix == nil {
+				t.Fatalf("leg %s: %+v", leg.Leg, s3)
+			}
+		}
+		if legs := len(d.Legs()); (legs == 2) != (to.S3.S3BackupMode == types.S3BackupModeEnabled) {
+			t.Fatalf("%d legs, backup %s", legs, to.S3.S3BackupMode)
+		}
+	}
+	if plain.S3.S3BackupMode != backup || *plain.S3.Prefix != "" {
+		t.Fatal("the destination that was there is changed")
+	}
+}
+
+// backedUp is the least that an S3 destination with a backup needs.
+func backedUp() *s3Settings {
+	s3 := plainS3()
+	s3.S3BackupMode = types.S3BackupModeEnabled
+	return settingsOf(s3, "", settingsOf(plainS3(), "", nil))
 }
 
 func checkPutInput(t *testing.T, put putInput, size int) {
