@@ -13,6 +13,9 @@ export GOWORK := off
 # Python with the packages of e2e/clients/requirements.txt, for tests that need clients and readers of another origin.
 VENV := $(CURDIR)/.cache/venv
 export HYDRANT_TEST_PYTHON := $(VENV)/bin/python
+# The same for Node.js and e2e/clients/package.json.
+NODE := $(CURDIR)/.cache/node
+export HYDRANT_TEST_NODE := $(NODE)
 
 DURATION ?= 2m
 SEED     ?= $(shell date +%s)
@@ -34,7 +37,7 @@ run: ## build and start everything in one process; Ctrl-C stops it
 	@$(BIN)/hydrant run
 
 .PHONY: test
-test: needs-cc $(VENV)/ready ## run the tests of every module with the race detector, and end to end
+test: needs-cc $(VENV)/ready $(NODE)/ready ## run the tests of every module with the race detector, and end to end
 	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
 	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./...  # builds the programs, so never cached
@@ -76,6 +79,12 @@ $(VENV)/ready: e2e/clients/requirements.txt
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "make test needs Python 3 with venv: apt-get install python3-venv"; exit 1; }
 	python3 -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(NODE)/ready: e2e/clients/package-lock.json e2e/clients/package.json
+	@command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "make test needs Node.js 20 or newer with npm: apt-get install nodejs npm (Debian 13)"; exit 1; }
+	@mkdir -p $(NODE) && cp $^ e2e/clients/.npmrc $(NODE)
+	cd $(NODE) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: clean
