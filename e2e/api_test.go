@@ -187,7 +187,7 @@ func TestWholeAPI(t *testing.T) {
 	everywhere(t, deploy.Options{}, func(t *testing.T, d *deploy.Deployment) {
 		all := clients.All(t, d.API)
 		for i, client := range slices.Sorted(maps.Keys(all)) {
-			name := fmt.Sprintf("client%d", i)
+			name := fmt.Sprintf("client%d", i+1)
 			makeBucket(t, d, "bucket-"+name)
 			for _, c := range wholeAPI() {
 				c.check(t, client, all[client], name)
@@ -207,7 +207,7 @@ func (c call) check(t *testing.T, client string, with clients.Client, name strin
 	t.Helper()
 	filled := func(s string) string {
 		s = strings.ReplaceAll(s, "NAME", name)
-		return strings.ReplaceAll(s, `"NAM"`, `"`+name[:len(name)-1]+string(name[len(name)-1]-1)+`~"`)
+		return strings.ReplaceAll(s, `"NAM"`, `"`+name[:len(name)-1]+string(name[len(name)-1]-1)+`zzz"`) // a name right before it
 	}
 	got, err := with.Call(t.Context(), c.operation, json.RawMessage(filled(c.input)))
 	var refused *clients.Error
