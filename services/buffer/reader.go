@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -115,17 +115,15 @@ func (r *reader) pull() error {
 	if r.due > dueMessages/2 {
 		return nil
 	}
-	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.log.CachedInfo().Config.Name + "." + r.name
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, dueMessages-r.due, pullTime, heartbeat)
+	request := jspull.Request{Messages: dueMessages - r.due, Expires: pullTime, Heartbeat: heartbeat}
 	r.due = dueMessages
-	return r.conn.PublishRequest(subject, r.inbox, request)
+	return request.Send(r.conn, r.log.CachedInfo().Config.Name, r.name, r.inbox)
 }
 
-// read tells what an answer is: a message of the log, or nothing, when JetStream only says how it is. Only messages can be
-// acknowledged, so the subject for that tells them from JetStream's own words, whatever headers a publisher wrote.
+// read tells what an answer is: a message of the log, or nothing, when JetStream only says how it is.
 func (r *reader) read(m *nats.Msg) (a arrival, found bool, err error) {
 	r.silence.Reset(2 * heartbeat)
-	if found = strings.HasPrefix(m.Reply, "$JS.ACK."); found {
+	if found = jspull.IsMessage(m); found {
 		a, err = arrivalOf(m)
 		r.due--
 		r.last = a.delivery
@@ -176,9 +174,9 @@ func arrivalOf(m *nats.Msg) (arrival, error) {
 	if err != nil {
 		return arrival{}, err
 	}
-	size, err := sizeOf(m.Header)
+	size, err := jspull.PayloadSize(m.Header)
 	if err != nil {
-		return arrival{}, fmt.Errorf("size of message %d: %w", meta.Sequence.Stream, err)
+		return arrival{}, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
 	}
 	return arrival{
 		sequence: meta.Sequence.Stream,
@@ -188,16 +186,6 @@ func arrivalOf(m *nats.Msg) (arrival, error) {
 		bytes:    int64(size),
 		records:  record.Count(m.Header, size),
 	}, nil
-}
-
-// sizeOf returns the size of the payload that was left out. JetStream writes it after the publisher's headers, which may
-// have one of the same name.
-func sizeOf(h nats.Header) (int, error) {
-	values := h.Values(nats.MsgSize)
-	if len(values) == 0 {
-		return 0, errors.New("not told")
-	}
-	return strconv.Atoi(values[len(values)-1])
 }
 
 // close ends the reading. The consumer is removed unless the service stops, which is not held up for it.

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -38,6 +39,16 @@ func (r *rig) next(from *reader) arrival {
 		r.must(err)
 		if found {
 			return a
+		}
+	}
+}
+
+// failure reads until that fails.
+func (r *rig) failure(from *reader) error {
+	r.Helper()
+	for {
+		if _, _, err := from.read(r.answer(from)); err != nil {
+			return err
 		}
 	}
 }
@@ -160,12 +171,10 @@ func (r *rig) fillLog(d *catalog.DeliveryStream, messages int) {
 }
 
 // ask pulls as the reader does, with other times.
-func (r *rig) ask(from *reader, batch int, expires, heartbeat time.Duration) {
+func (r *rig) ask(from *reader, request jspull.Request) {
 	r.Helper()
-	subject := "$JS.API.CONSUMER.MSG.NEXT." + from.log.CachedInfo().Config.Name + "." + from.name
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, expires, heartbeat)
-	r.must(from.conn.PublishRequest(subject, from.inbox, request))
-	from.due += batch
+	r.must(request.Send(from.conn, from.log.CachedInfo().Config.Name, from.name, from.inbox))
+	from.due += request.Messages
 }
 
 func TestPullThatExpires(t *testing.T) {
@@ -173,12 +182,11 @@ func TestPullThatExpires(t *testing.T) {
 	d := r.create(document("expires", 5, 1))
 	from := r.reader(r.nats.Conn(), logOf(d, 0))
 	defer from.close(t.Context())
-	r.ask(from, 7, 10*time.Millisecond, 0)
-	if _, found, err := from.read(r.answer(from)); found || err != nil {
-		t.Fatalf("a pull that expires: found %t, %v", found, err)
-	}
-	if from.due != dueMessages {
-		t.Errorf("%d are due after it, want %d", from.due, dueMessages)
+	r.ask(from, jspull.Request{Messages: 7, Expires: 10 * time.Millisecond})
+	for from.due != dueMessages {
+		if _, found, err := from.read(r.answer(from)); found || err != nil {
+			t.Fatalf("a pull that expires: found %t, %v", found, err)
+		}
 	}
 	r.put(d, 1, 100)
 	if a := r.next(from); a.sequence != 1 {
@@ -195,7 +203,7 @@ func TestHeartbeatFindsAHole(t *testing.T) {
 	defer from.close(t.Context())
 	r.next(from)
 	lost := r.answer(from)
-	r.ask(from, 1, time.Minute, 10*time.Millisecond)
+	r.ask(from, jspull.Request{Messages: 1, Expires: time.Minute, Heartbeat: 10 * time.Millisecond})
 	beat := r.answer(from)
 	if _, _, err := from.read(beat); !errors.Is(err, errHole) {
 		t.Errorf("with a message missing: %v", err)
@@ -211,13 +219,14 @@ func TestHeartbeatFindsAHole(t *testing.T) {
 func TestReaderOfWhatIsDeleted(t *testing.T) {
 	for _, test := range []struct {
 		name   string
+		says   string
 		remove func(*rig, *reader)
 	}{
-		{"its consumer", func(r *rig, from *reader) { r.must(from.log.DeleteConsumer(r.Context(), from.name)) }},
-		{"the log", func(r *rig, from *reader) { r.must(r.js.DeleteStream(r.Context(), from.log.CachedInfo().Config.Name)) }},
-		{"its consumer, before it asks", func(r *rig, from *reader) {
+		{"its consumer", "409", func(r *rig, from *reader) { r.must(from.log.DeleteConsumer(r.Context(), from.name)) }},
+		{"the log", "409", func(r *rig, from *reader) { r.must(r.js.DeleteStream(r.Context(), from.log.CachedInfo().Config.Name)) }},
+		{"its consumer, before it asks", "503", func(r *rig, from *reader) {
 			r.must(from.log.DeleteConsumer(r.Context(), from.name))
-			_ = r.answer(from) // to the pull that was open
+			_ = r.failure(from) // of the pull that was open
 			from.due = 0
 			r.must(from.pull())
 		}},
@@ -227,9 +236,13 @@ func TestReaderOfWhatIsDeleted(t *testing.T) {
 			d := r.create(document("deleted", 5, 1))
 			from := r.reader(r.nats.Conn(), logOf(d, 0))
 			defer from.close(t.Context())
+			r.eventually("JetStream knows of the pull", func() bool {
+				consumer, err := from.log.Consumer(t.Context(), from.name)
+				return err == nil && consumer.CachedInfo().NumWaiting == 1
+			})
 			test.remove(r, from)
-			if _, found, err := from.read(r.answer(from)); err == nil || found {
-				t.Errorf("found %t, %v", found, err)
+			if err := r.failure(from); !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error is %v, want %q", err, test.says)
 			}
 		})
 	}
@@ -237,15 +250,12 @@ func TestReaderOfWhatIsDeleted(t *testing.T) {
 
 // JetStream's silence ends a reader; its own does not.
 func TestSilence(t *testing.T) {
-	r := newRig(t)
-	d := r.create(document("silent", 5, 1))
-	from := r.reader(r.nats.Conn(), logOf(d, 0))
-	defer from.close(t.Context())
+	from := &reader{answers: make(chan *nats.Msg, 1), silence: time.NewTimer(time.Hour)}
+	defer from.silence.Stop()
 	if err := from.silent(); !errors.Is(err, errMute) {
 		t.Errorf("with nothing to read: %v", err)
 	}
-	r.put(d, 1, 100)
-	r.eventually("the message waits", func() bool { return len(from.answers) == 1 })
+	from.answers <- nats.NewMsg("")
 	if err := from.silent(); err != nil {
 		t.Errorf("with a message to read: %v", err)
 	}
@@ -264,9 +274,7 @@ func TestReaderCloses(t *testing.T) {
 	if n := conn.NumSubscriptions(); n != before-1 {
 		t.Errorf("%d subscriptions, were %d", n, before)
 	}
-	if n := r.log(d).Consumers; n != 0 {
-		t.Errorf("%d consumers are left", n)
-	}
+	r.eventually("its consumer is gone", func() bool { return r.log(d).Consumers == 0 })
 }
 
 // BenchmarkCut cuts the batches of a log of 200,000 messages.
