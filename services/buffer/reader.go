@@ -149,7 +149,7 @@ func (r *reader) heed(m *nats.Msg) error {
 		return nil
 	case "408": // a pull is over, and some of what it asked for has not come
 		left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
-		if err != nil || left > r.due {
+		if err != nil || left < 0 || left > r.due {
 			return fmt.Errorf("a pull ended with %q of %d messages left", m.Header.Get("Nats-Pending-Messages"), r.due)
 		}
 		r.due -= left

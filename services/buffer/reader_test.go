@@ -248,6 +248,32 @@ func TestReaderOfWhatIsDeleted(t *testing.T) {
 	}
 }
 
+// Whatever JetStream says, a reader never thinks that more messages are due than it has asked for, or fewer than none.
+func FuzzHeed(f *testing.F) {
+	for _, m := range []nats.Header{
+		{"Status": {"100"}, "Nats-Last-Consumer": {"3"}},
+		{"Status": {"408"}, "Nats-Pending-Messages": {"7"}},
+		{"Status": {"408"}, "Nats-Pending-Messages": {"-1"}},
+		{"Status": {"409"}, "Description": {"Consumer Deleted"}},
+		{},
+	} {
+		f.Add(m.Get("Status"), m.Get("Nats-Pending-Messages"), m.Get("Nats-Last-Consumer"))
+	}
+	f.Fuzz(func(t *testing.T, status, pending, last string) {
+		r := &reader{due: 9, last: 3}
+		err := r.heed(&nats.Msg{Header: nats.Header{"Status": {status}, "Nats-Pending-Messages": {pending}, "Nats-Last-Consumer": {last}}})
+		if r.due < 0 || r.due > 9 || r.last != 3 {
+			t.Errorf("%d are due, %d have come", r.due, r.last)
+		}
+		if err != nil && r.due != 9 {
+			t.Errorf("%d are due after %v", r.due, err)
+		}
+		if known := status == "100" || status == "408"; !known && err == nil {
+			t.Errorf("status %q is no doubt", status)
+		}
+	})
+}
+
 // JetStream's silence ends a reader; its own does not.
 func TestSilence(t *testing.T) {
 	from := &reader{answers: make(chan *nats.Msg, 1), silence: time.NewTimer(time.Hour)}
