@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -113,12 +113,12 @@ func (r *row) logMissing(shard names.Shard) {
 	}
 }
 
-func (r *row) addBuffered(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-	size, err := strconv.Atoi(m.Headers().Get(nats.MsgSize))
+func (r *row) addBuffered(m *nats.Msg, meta *nats.MsgMetadata) error {
+	size, err := jspull.PayloadSize(m.Header)
 	if err != nil {
-		return fmt.Errorf("size of message %d of %s: %w", meta.Sequence.Stream, meta.Stream, err)
+		return fmt.Errorf("message %d of %s: %w", meta.Sequence.Stream, meta.Stream, err)
 	}
-	r.Buffered.Records += int64(record.Count(m.Headers(), size))
+	r.Buffered.Records += int64(record.Count(m.Header, size))
 	r.Buffered.Bytes += int64(size)
 	r.undelivered(meta.Timestamp)
 	return nil
@@ -150,7 +150,7 @@ func (c *collector) readPending(ctx context.Context, l look, r *row, limit uint6
 		config.OptStartSeq = info.AckFloor.Stream + 1
 		r.Failing.Batches = int64(info.NumRedelivered)
 	}
-	total, err := read(ctx, c.js, names.BatchesStream, config, limit, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	total, err := read(ctx, c.js, names.BatchesStream, config, limit, func(m *nats.Msg, meta *nats.MsgMetadata) error {
 		r.addPending(l, m, meta)
 		return nil
 	})
@@ -171,8 +171,8 @@ func (l look) anyBatch(r *row) bool {
 
 // addPending keeps a descriptor of the leg. One of an earlier incarnation is none of it, one that was cut after the
 // cursors were read is counted as buffered.
-func (r *row) addPending(l look, m jetstream.Msg, meta *jetstream.MsgMetadata) {
-	d, err := batch.Decode(m.Data())
+func (r *row) addPending(l look, m *nats.Msg, meta *nats.MsgMetadata) {
+	d, err := batch.Decode(m.Data)
 	if err != nil {
 		r.problem(err.Error())
 		return

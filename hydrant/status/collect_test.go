@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/nats-io/nats.go"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
@@ -172,6 +173,31 @@ func TestCollectBounded(t *testing.T) {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in\n%s", want, &table)
 		}
+	}
+}
+
+// Who publishes by NATS itself chooses the headers, and none of them hides what is buffered.
+func TestCollectHostileHeaders(t *testing.T) {
+	in := newInstallation(t)
+	d := in.stream("hostile", id("h"), 1)
+	want := Buffered{}
+	for _, h := range []nats.Header{
+		{"Status": {"404"}, "Description": {"No Messages"}},
+		{"Status": {"408"}, "Nats-Pending-Messages": {"9"}},
+		{"Status": {"503"}},
+		{"Nats-Msg-Size": {"many"}},
+		{"Nats-Msg-Size": {"1000000"}},
+	} {
+		for _, data := range []string{"", "a record"} {
+			_, err := in.js.PublishMsg(t.Context(), &nats.Msg{Subject: names.RecordsSubject(d.Name, 0), Header: h, Data: []byte(data)})
+			in.must(err)
+			want.Messages, want.Records, want.Bytes = want.Messages+1, want.Records+1, want.Bytes+int64(len(data))
+		}
+	}
+	legs, err := Collect(t.Context(), in.js, Options{})
+	in.must(err)
+	if legs[0].Buffered != want {
+		t.Errorf("buffered %+v, want %+v", legs[0].Buffered, want)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/catalog"
@@ -71,9 +72,9 @@ func readDocument(ctx context.Context, c *catalog.Catalog, name names.Stream) (d
 func everyName(ctx context.Context, js jetstream.JetStream) ([]names.Stream, error) {
 	prefix := "$KV." + names.CatalogBucket + "."
 	var all []names.Stream
-	err := lastOfEach(ctx, js, "KV_"+names.CatalogBucket, []string{prefix + ">"}, func(m jetstream.Msg) {
-		if operation := m.Headers().Get("KV-Operation"); operation == "" || operation == "PUT" {
-			all = append(all, names.StreamFromKey(strings.TrimPrefix(m.Subject(), prefix)))
+	err := lastOfEach(ctx, js, "KV_"+names.CatalogBucket, []string{prefix + ">"}, func(m *nats.Msg) {
+		if operation := m.Header.Get("KV-Operation"); operation == "" || operation == "PUT" {
+			all = append(all, names.StreamFromKey(strings.TrimPrefix(m.Subject, prefix)))
 		}
 	})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
@@ -29,8 +29,8 @@ func (c *collector) failures(ctx context.Context, rows []row, now time.Time) err
 		return nil
 	}
 	everyLog := func(s names.Stream) string { return names.ErrorsSubject(s, "*") }
-	return lastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, everyLog), func(m jetstream.Msg) {
-		entry, err := readEntry(m.Data())
+	return lastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, everyLog), func(m *nats.Msg) {
+		entry, err := readEntry(m.Data)
 		if err != nil {
 			return // the error log is for people; what is not an entry says nothing about a leg
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
@@ -47,9 +48,9 @@ func (c *collector) look(ctx context.Context, rows []row) (look, error) {
 	return l, nil
 }
 
-func (l look) addCursor(m jetstream.Msg) {
-	d, err := batch.Decode(m.Data())
-	l.cursors[m.Subject()] = cursor{stream: d.StreamID, last: d.Last, err: err}
+func (l look) addCursor(m *nats.Msg) {
+	d, err := batch.Decode(m.Data)
+	l.cursors[m.Subject] = cursor{stream: d.StreamID, last: d.Last, err: err}
 }
 
 func (l look) readConsumers(ctx context.Context, js jetstream.JetStream) error {

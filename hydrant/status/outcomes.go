@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
@@ -51,7 +52,7 @@ func (o *outcomes) read(ctx context.Context, js jetstream.JetStream, filters []s
 		config = jetstream.ConsumerConfig{FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
 	}
 	o.forget(since)
-	_, err = read(ctx, js, names.DeliveriesStream, config, everything, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	_, err = read(ctx, js, names.DeliveriesStream, config, everything, func(m *nats.Msg, meta *nats.MsgMetadata) error {
 		o.add(m, meta)
 		return nil
 	})
@@ -73,11 +74,11 @@ func (o *outcomes) forget(since time.Time) {
 	}
 }
 
-func (o *outcomes) add(m jetstream.Msg, meta *jetstream.MsgMetadata) {
+func (o *outcomes) add(m *nats.Msg, meta *nats.MsgMetadata) {
 	o.next = meta.Sequence.Stream + 1
-	d, err := batch.DecodeDelivery(m.Data())
+	d, err := batch.DecodeDelivery(m.Data)
 	if err != nil {
-		o.broken[m.Subject()] = err.Error()
+		o.broken[m.Subject] = err.Error()
 		return
 	}
 	key := legKey{d.StreamID, d.Leg}

@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 )
 
@@ -16,7 +18,8 @@ const (
 	chunk       = 4096             // messages asked for at once
 	forgotten   = 15 * time.Second // after which the server drops a consumer whose reader was killed
 	goodbyeTime = time.Second
-	parallel    = 16 // requests at once
+	patience    = 10 * time.Second // with the server between two messages
+	parallel    = 16               // requests at once
 )
 
 // errStalled means that the server has messages and does not send them.
@@ -27,7 +30,7 @@ var errStalled = errors.New("the server stopped answering")
 //
 // It reads through a consumer in the server's memory that takes nothing from anybody and that it deletes at the end. If
 // that is lost, or the process is killed, the server forgets the consumer by itself.
-func read(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, limit uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) error) (uint64, error) {
+func read(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, limit uint64, each func(*nats.Msg, *nats.MsgMetadata) error) (uint64, error) {
 	config.Name = "hydrant_status_" + string(names.NewStreamID())
 	config.AckPolicy = jetstream.AckNonePolicy
 	config.MemoryStorage = true
@@ -43,17 +46,17 @@ func read(ctx context.Context, js jetstream.JetStream, stream string, config jet
 		_ = js.DeleteConsumer(ctx, stream, config.Name)
 	}()
 	total := consumer.CachedInfo().NumPending
-	if err := drain(ctx, consumer, min(total, limit), each); err != nil {
+	if err := drain(ctx, js.Conn(), consumer, min(total, limit), each); err != nil {
 		return 0, fmt.Errorf("read %s: %w", stream, err)
 	}
 	return total, nil
 }
 
 // drain reads n messages, or fewer if some expire meanwhile.
-func drain(ctx context.Context, consumer jetstream.Consumer, n uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+func drain(ctx context.Context, conn *nats.Conn, consumer jetstream.Consumer, n uint64, each func(*nats.Msg, *nats.MsgMetadata) error) error {
 	for n > 0 {
 		want := min(n, chunk)
-		got, err := fetch(ctx, consumer, int(want), each)
+		got, err := fetch(ctx, conn, consumer.CachedInfo(), want, each)
 		if err != nil {
 			return err
 		}
@@ -75,31 +78,61 @@ func drain(ctx context.Context, consumer jetstream.Consumer, n uint64, each func
 	return nil
 }
 
-func fetch(ctx context.Context, consumer jetstream.Consumer, n int, each func(jetstream.Msg, *jetstream.MsgMetadata) error) (got uint64, err error) {
-	messages, err := consumer.FetchNoWait(n)
+// fetch reads n messages, or fewer if there are no more. It pulls by itself, because the client takes a record whose publisher
+// wrote a header Status for JetStream's own word.
+func fetch(ctx context.Context, conn *nats.Conn, from *jetstream.ConsumerInfo, n uint64, each func(*nats.Msg, *nats.MsgMetadata) error) (got uint64, err error) {
+	answers := make(chan *nats.Msg, n+1) // with room for all, none is ever dropped
+	inbox := conn.NewInbox()
+	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return 0, err
 	}
-	for m := range messages.Messages() {
-		if ctx.Err() != nil {
-			return got, ctx.Err() // the fetch has room for the rest and ends without a reader
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return got, err
-		}
-		if err := each(m, meta); err != nil {
-			return got, err
-		}
-		got++
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := (jspull.Request{Messages: int(n), NoWait: true}).Send(conn, from.Stream, from.Name, inbox); err != nil {
+		return 0, err
 	}
-	return got, messages.Error()
+	silence := time.NewTimer(patience)
+	defer silence.Stop()
+	for got < n {
+		select {
+		case <-ctx.Done():
+			return got, ctx.Err()
+		case <-silence.C:
+			return got, errStalled
+		case m := <-answers:
+			silence.Reset(patience)
+			if !jspull.IsMessage(m) {
+				return got, endOf(m)
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				return got, err
+			}
+			if err := each(m, meta); err != nil {
+				return got, err
+			}
+			got++
+		}
+	}
+	return got, nil
+}
+
+// endOf reads JetStream's answer behind the last message.
+func endOf(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "404", "408": // no more messages
+		return nil
+	case "503":
+		return nats.ErrNoResponders
+	default:
+		return fmt.Errorf("JetStream answered a pull with %q, %q", status, m.Header.Get("Description"))
+	}
 }
 
 // lastOfEach calls each for the newest message on each subject that matches one of the filters.
-func lastOfEach(ctx context.Context, js jetstream.JetStream, stream string, filters []string, each func(jetstream.Msg)) error {
+func lastOfEach(ctx context.Context, js jetstream.JetStream, stream string, filters []string, each func(*nats.Msg)) error {
 	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: filters}
-	_, err := read(ctx, js, stream, config, everything, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+	_, err := read(ctx, js, stream, config, everything, func(m *nats.Msg, _ *nats.MsgMetadata) error {
 		each(m)
 		return nil
 	})

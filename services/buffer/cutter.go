@@ -143,11 +143,15 @@ func (c *cutter) step(ctx context.Context, again <-chan struct{}, r *reader) err
 		return ctx.Err()
 	case <-again:
 		return errReconnect
-	case err := <-r.failed:
-		return err
+	case <-r.silence.C:
+		return r.silent()
 	case <-c.changed:
 		return c.rehint(ctx)
-	case a := <-r.arrivals:
+	case m := <-r.answers:
+		a, found, err := r.read(m)
+		if err != nil || !found {
+			return err
+		}
 		return c.take(ctx, a)
 	case <-c.timer.C:
 		return c.elapsed(ctx)
@@ -183,7 +187,7 @@ func (c *cutter) open(ctx context.Context) (*reader, error) {
 		}
 		from.sequence = c.next
 	}
-	return openReader(ctx, log, c.leg, from)
+	return openReader(ctx, log, c.link.conn, c.leg, from)
 }
 
 // take adds a message to the batch and cuts the batch if that completes it.

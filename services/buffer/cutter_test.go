@@ -111,14 +111,17 @@ func (r *rig) fill(c *cutter, messages int) {
 	r.must(err)
 	defer reader.close(r.Context())
 	for range messages {
-		select {
-		case a := <-reader.arrivals:
-			r.must(c.take(r.Context(), a))
-		case err := <-reader.failed:
-			r.Fatal(err)
-		case <-time.After(patience):
-			r.Fatal("no message arrives")
-		}
+		r.must(c.take(r.Context(), r.next(reader)))
+	}
+}
+
+// cutOne lets the cutter go on until it has cut a batch.
+func (r *rig) cutOne(c *cutter, from *reader) {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	for before := c.cursor; c.cursor == before; {
+		r.must(c.step(ctx, nil, from))
 	}
 }
 
@@ -160,7 +163,7 @@ func TestLostRace(t *testing.T) {
 func TestIntervalZero(t *testing.T) {
 	r := newRig(t)
 	d := r.create(document("zero", 5, 0))
-	r.serve()
+	s := r.serve()
 	r.put(d, 1, 100)
 	r.awaitCut(d, 1) // there is no consumer yet
 	sink := r.sink(d)
@@ -170,6 +173,10 @@ func TestIntervalZero(t *testing.T) {
 	if last := found[len(found)-1]; last.Last != 1 {
 		t.Fatalf("cut while a batch waits: %+v", found)
 	}
+	r.eventually("the cutter has read all of it", func() bool {
+		n, _ := s.value("hydrant_buffer_backlog_records")
+		return n == 20
+	})
 	r.deliver(sink, 1)
 	found = r.awaitCut(d, 11)
 	if len(found) != 2 {
@@ -177,14 +184,25 @@ func TestIntervalZero(t *testing.T) {
 	}
 }
 
+// JetStream counts what waits for a consumer a little after it has acknowledged the publish, so the count is waited for.
 func TestBacklogGrowsTheBatch(t *testing.T) {
 	r := newRig(t)
 	d := r.create(document("backlog", 1, 900))
-	r.sink(d)
+	sink := r.sink(d)
 	r.put(d, 14, 600_000)
-	r.serve()
-	found := r.awaitCut(d, 14)
+	c := r.cutter(d)
+	reader, err := c.open(t.Context())
+	r.must(err)
+	defer reader.close(t.Context())
 	want := []int{2, 2, 4, 6} // messages, with 0, 1, 2 and 3 batches waiting
+	for waiting := range want {
+		r.eventually("the batches wait", func() bool {
+			info, err := sink.Info(t.Context())
+			return err == nil && info.NumPending == uint64(waiting)
+		})
+		r.cutOne(c, reader)
+	}
+	found := r.awaitCut(d, 14)
 	if len(found) != len(want) {
 		t.Fatalf("%d batches, want %d: %+v", len(found), len(want), found)
 	}

@@ -33,16 +33,16 @@ const patience = 60 * time.Second
 
 // rig is an installation to test the buffer in: a NATS server with everything that ingest and a sink would have made.
 type rig struct {
-	*testing.T
+	testing.TB
 	nats      *natstest.Server
 	js        jetstream.JetStream
 	batches   jetstream.Stream
 	documents *catalog.Catalog
 }
 
-func newRig(t *testing.T, changes ...func(*server.Options)) *rig {
+func newRig(t testing.TB, changes ...func(*server.Options)) *rig {
 	t.Helper()
-	r := &rig{T: t, nats: natstest.Start(t, changes...)}
+	r := &rig{TB: t, nats: natstest.Start(t, changes...)}
 	r.js = r.nats.JetStream()
 	r.must(broker.Prepare(t.Context(), r.js, r.config().NATS, quiet()))
 	var err error

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -19,9 +21,20 @@ const (
 	pullTime  = 5 * time.Minute
 	heartbeat = 10 * time.Second
 
+	// dueMessages is how many messages a reader has asked for at most. More are asked for when half of them have come, so
+	// that JetStream never waits for the reader and the reader never holds more.
+	dueMessages = 500
+	// ownAnswers is room for what JetStream says meanwhile, which is little: nothing but a message follows a message.
+	ownAnswers = 64
+
 	// forgetTime is how long the server keeps the consumer of a reader that is gone without closing.
 	forgetTime = time.Minute
 	closeTime  = 2 * time.Second
+)
+
+var (
+	errMute = errors.New("JetStream does not answer a pull") // for two heartbeats
+	errHole = errors.New("JetStream has sent more messages than have come")
 )
 
 // arrival is what the buffer has to know of a message in the log.
@@ -40,25 +53,31 @@ type start struct {
 	since    time.Time
 }
 
-// reader reads the headers of a log's messages, from a start to the end and on as they arrive.
+// reader reads the headers of a log's messages, from a start to the end and on as they arrive. What JetStream answers is
+// on answers, and read says what it means; whoever reads from answers owns the reader.
 //
-// It never repeats or repairs anything itself: whatever may have cost it a message is an error on failed, after which the
-// cutter drops what it filled and begins again at the cursor. That is why it is not nats.go's ordered consumer, whose
-// repairs go on in the background, with pauses of seconds, and hold up a stop while NATS is away.
+// It never repeats or repairs anything itself: whatever may have cost it a message is an error, after which the cutter
+// drops what it filled and begins again at the cursor. That is why it is not nats.go's ordered consumer, whose repairs go
+// on in the background, with pauses of seconds, and hold up a stop while NATS is away. And it speaks the protocol of a
+// pull itself, because the client takes a message whose publisher wrote a header of the name that JetStream uses, such as
+// Status, for JetStream's own word, and never hands it out.
 type reader struct {
-	log      jetstream.Stream
-	name     string
-	consume  jetstream.ConsumeContext
-	arrivals chan arrival
-	failed   chan error
-	done     chan struct{} // closed by close
+	conn    *nats.Conn
+	log     jetstream.Stream
+	name    string
+	inbox   string
+	sub     *nats.Subscription
+	answers chan *nats.Msg
+	silence *time.Timer // runs out when nothing has been read for two heartbeats
+	due     int         // messages asked for that have not come yet
+	last    uint64      // count of what the consumer delivered
 }
 
 // openReader makes an ephemeral consumer in the server's memory and begins to read.
 //
 // A lost answer leaves a consumer that nobody reads, which the server removes after forgetTime; so does a process that
 // wakes late. A consumer changes nothing in the log.
-func openReader(ctx context.Context, log jetstream.Stream, leg names.Leg, from start) (*reader, error) {
+func openReader(ctx context.Context, log jetstream.Stream, conn *nats.Conn, leg names.Leg, from start) (*reader, error) {
 	config := jetstream.ConsumerConfig{
 		Name:              "buffer_" + string(leg) + "_" + string(names.NewStreamID()),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -72,51 +91,92 @@ func openReader(ctx context.Context, log jetstream.Stream, leg names.Leg, from s
 	if from.sequence == 0 {
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.since
 	}
-	consumer, err := log.CreateConsumer(ctx, config)
-	if err != nil {
+	if _, err := log.CreateConsumer(ctx, config); err != nil {
 		return nil, fmt.Errorf("make a consumer of the record log: %w", err)
 	}
 	r := &reader{
-		log: log, name: config.Name,
-		arrivals: make(chan arrival, 64), failed: make(chan error, 1), done: make(chan struct{}),
+		conn: conn, log: log, name: config.Name, inbox: conn.NewInbox(),
+		answers: make(chan *nats.Msg, dueMessages+ownAnswers), silence: time.NewTimer(2 * heartbeat),
 	}
-	r.consume, err = consumer.Consume(r.receive,
-		jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(heartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { r.fail(err) }))
+	var err error
+	if r.sub, err = conn.ChanSubscribe(r.inbox, r.answers); err == nil {
+		err = r.pull()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("consume the record log: %w", err)
+		r.close(ctx)
+		return nil, fmt.Errorf("read the record log: %w", err)
 	}
 	return r, nil
 }
 
-func (r *reader) receive(m jetstream.Msg) {
-	a, err := arrivalOf(m)
+// pull asks for the messages that come next, when there is room for many. A request that is lost shows as silence; one
+// that is answered late, or after the reader has closed, is an answer to nobody.
+func (r *reader) pull() error {
+	if r.due > dueMessages/2 {
+		return nil
+	}
+	request := jspull.Request{Messages: dueMessages - r.due, Expires: pullTime, Heartbeat: heartbeat}
+	r.due = dueMessages
+	return request.Send(r.conn, r.log.CachedInfo().Config.Name, r.name, r.inbox)
+}
+
+// read tells what an answer is: a message of the log, or nothing, when JetStream only says how it is.
+func (r *reader) read(m *nats.Msg) (a arrival, found bool, err error) {
+	r.silence.Reset(2 * heartbeat)
+	if found = jspull.IsMessage(m); found {
+		a, err = arrivalOf(m)
+		r.due--
+		r.last = a.delivery
+	} else {
+		err = r.heed(m)
+	}
+	if err == nil {
+		err = r.pull()
+	}
 	if err != nil {
-		r.fail(err)
-		return
+		return arrival{}, false, fmt.Errorf("read the record log: %w", err)
 	}
-	select {
-	case r.arrivals <- a:
-	case <-r.done:
-	}
+	return a, found, nil
 }
 
-// fail keeps the first error; one is enough to begin again.
-func (r *reader) fail(err error) {
-	select {
-	case r.failed <- fmt.Errorf("read the record log: %w", err):
+// heed takes in a word of JetStream's own.
+func (r *reader) heed(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "100": // a heartbeat, which counts what was sent before it
+		if sent := m.Header.Get("Nats-Last-Consumer"); sent != strconv.FormatUint(r.last, 10) {
+			return fmt.Errorf("%w: %s, not %d", errHole, sent, r.last)
+		}
+		return nil
+	case "408": // a pull is over, and some of what it asked for has not come
+		left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+		if err != nil || left < 0 || left > r.due {
+			return fmt.Errorf("a pull ended with %q of %d messages left", m.Header.Get("Nats-Pending-Messages"), r.due)
+		}
+		r.due -= left
+		return nil
 	default:
+		return fmt.Errorf("JetStream answered a pull with %q, %q", status, m.Header.Get("Description"))
 	}
 }
 
-func arrivalOf(m jetstream.Msg) (arrival, error) {
+// silent says whether it is JetStream that was silent, when the timer has run out: a reader that was kept from reading
+// finds what came meanwhile.
+func (r *reader) silent() error {
+	if len(r.answers) == 0 {
+		return fmt.Errorf("read the record log: %w", errMute)
+	}
+	r.silence.Reset(2 * heartbeat)
+	return nil
+}
+
+func arrivalOf(m *nats.Msg) (arrival, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return arrival{}, err
 	}
-	size, err := strconv.Atoi(m.Headers().Get(nats.MsgSize))
+	size, err := jspull.PayloadSize(m.Header)
 	if err != nil {
-		return arrival{}, fmt.Errorf("size of message %d: %w", meta.Sequence.Stream, err)
+		return arrival{}, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
 	}
 	return arrival{
 		sequence: meta.Sequence.Stream,
@@ -124,14 +184,16 @@ func arrivalOf(m jetstream.Msg) (arrival, error) {
 		pending:  meta.NumPending,
 		time:     meta.Timestamp,
 		bytes:    int64(size),
-		records:  record.Count(m.Headers(), size),
+		records:  record.Count(m.Header, size),
 	}, nil
 }
 
 // close ends the reading. The consumer is removed unless the service stops, which is not held up for it.
 func (r *reader) close(ctx context.Context) {
-	close(r.done)
-	r.consume.Stop()
+	r.silence.Stop()
+	if r.sub != nil {
+		_ = r.sub.Unsubscribe() // fails only where the connection has ended
+	}
 	if ctx.Err() != nil {
 		return
 	}

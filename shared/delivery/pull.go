@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 )
 
@@ -49,8 +50,8 @@ func pull(ctx context.Context, conn *nats.Conn, consumer string) (*message, erro
 	defer func() { _ = sub.Unsubscribe() }()
 	connected := conn.StatusChanged(nats.CONNECTED)
 	defer conn.RemoveStatusListener(connected)
-	request := fmt.Appendf(nil, `{"batch":1,"expires":%d,"idle_heartbeat":%d}`, pullTime, heartbeat)
-	if err := conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+names.BatchesStream+"."+consumer, inbox, request); err != nil {
+	request := jspull.Request{Messages: 1, Expires: pullTime, Heartbeat: heartbeat}
+	if err := request.Send(conn, names.BatchesStream, consumer, inbox); err != nil {
 		return nil, err
 	}
 	m, err := answer(ctx, answers, connected)
@@ -69,7 +70,7 @@ func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats
 	for {
 		select {
 		case m := <-answers:
-			if handedOut(m) {
+			if jspull.IsMessage(m) {
 				return m, nil
 			}
 			if err := statusError(m); err != nil {
@@ -85,9 +86,6 @@ func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats
 		}
 	}
 }
-
-// handedOut tells a batch from JetStream's own messages, whatever headers it has.
-func handedOut(m *nats.Msg) bool { return strings.HasPrefix(m.Reply, "$JS.ACK.") }
 
 func statusError(m *nats.Msg) error {
 	description := m.Header.Get("Description")
@@ -119,7 +117,7 @@ func settle(conn *nats.Conn, sub *nats.Subscription, answers <-chan *nats.Msg) *
 	for {
 		select {
 		case m := <-answers:
-			if handedOut(m) {
+			if jspull.IsMessage(m) {
 				return m
 			}
 		default:

@@ -110,14 +110,24 @@ func TestPullWaits(t *testing.T) {
 // Headers that JetStream uses for its own messages do not hide a batch.
 func TestPullOfHostileHeaders(t *testing.T) {
 	p := newPuller(t)
-	for _, status := range []string{"100", "404", "408", "409", "503"} {
-		p.put("", nats.Header{"Status": {status}})
-		m, err := pull(t.Context(), p.conn, p.name)
-		if err != nil {
-			t.Fatalf("status %s: %v", status, err)
-		}
-		if err := m.acknowledge(t.Context()); err != nil {
-			t.Error(err)
+	headers := []nats.Header{
+		{"Description": {"Consumer Deleted"}},
+		{"Nats-Pending-Messages": {"0"}, "Nats-Pending-Bytes": {"0"}},
+		{"Nats-Sequence": {"1"}, "Nats-Last-Consumer": {"0"}},
+	}
+	for _, status := range []string{"", "100", "404", "408", "409", "423", "503"} {
+		headers = append(headers, nats.Header{"Status": {status}}, nats.Header{"Status": {status}, "Description": {"Consumer Deleted"}})
+	}
+	for _, h := range headers {
+		for _, data := range []string{"", "batch"} {
+			p.put(data, h)
+			m, err := pull(t.Context(), p.conn, p.name)
+			if err != nil || string(m.Data) != data || m.attempt() != 1 {
+				t.Fatalf("with %q: %v, %v", h, m, err)
+			}
+			if err := m.acknowledge(t.Context()); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
