@@ -29,7 +29,7 @@ const (
 func message(code string) string {
 	switch code {
 	case codeAccessDenied:
-		return "S3 denied access. Check the credentials of the S3 sink, and that they may list the bucket, read, write and list its objects, and list and abort its multipart uploads."
+		return "S3 denied access. Check the credentials of the S3 sink, or the delivery stream's role where roles are assumed, and that they may list the bucket, read, write and list its objects, list and abort its multipart uploads, and set ACLs (s3:PutObjectAcl) in a bucket of another account."
 	case codeNoSuchBucket:
 		return "The bucket does not exist. Create it, or change the delivery stream to one that does."
 	case codeAccountProblem:
