@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -230,5 +231,35 @@ func TestAnswersExplained(t *testing.T) {
 			wantError(t, err, tt.class, codeInternal, tt.says...)
 			wantEqual(t, "whether conditions are taken for refused", destination.conditions.refusedBy("data"), false)
 		})
+	}
+}
+
+// TestAWSAddresses looks where requests go if no address is set: to AWS in the region, buckets as virtual hosts.
+func TestAWSAddresses(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo", as(accountA, roleA))
+	s.put([]byte("a record\n"))
+	tests := []struct{ sts, want string }{
+		{"", "data.s3.eu-west-1.amazonaws.com:443"},
+		{stsOfAWS, "sts.eu-west-1.amazonaws.com:443"}, // and no further, since nobody answers
+	}
+	for _, tt := range tests {
+		destination := r.destination(func(c *Config) {
+			c.S3Endpoint, c.S3Region, c.S3PathStyle, c.STSEndpoint = "", "eu-west-1", false, tt.sts
+		})
+		var mu sync.Mutex
+		var dialled []string
+		destination.clients.transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, address)
+			return nil, errors.New("there is no way out of a test")
+		}
+		_, err := destination.Deliver(t.Context(), s.attempt(s.batch()))
+		wantError(t, err, "retryable", codeInternal, "no way out")
+		dialled = slices.Compact(dialled)
+		if !slices.Equal(dialled, []string{tt.want}) {
+			t.Errorf("with --sts-endpoint %q the requests went to %q, want %s", tt.sts, dialled, tt.want)
+		}
 	}
 }
