@@ -20,27 +20,28 @@ import (
 	"hydrant/shared/batch"
 )
 
-// TestEndpointStyles reaches a server in each way that S3 servers are reached, for every operation of a multipart upload
-// and of a second attempt.
+// TestEndpointStyles reaches a server in each way that S3 servers are reached, for all operations of a first attempt and of
+// a second one.
 func TestEndpointStyles(t *testing.T) {
 	tests := []struct {
 		name       string
 		host       string // in place of the server's address
 		path       string // behind it
+		size       int
 		pathStyle  bool
 		virtual    bool // the server takes the bucket from the host's name
 		wantHost   string
 		wantPrefix string // of the path
 	}{
-		{"path style", "", "", true, false, "", "/data/"},
-		{"path style, slash behind", "", "/", true, false, "", "/data/"},
-		{"path style, by name", "s3.localhost", "", true, false, "s3.localhost", "/data/"},
-		{"an address has no virtual hosts", "", "", false, false, "", "/data/"},
-		{"virtual hosts", "s3.localhost", "", false, true, "data.s3.localhost", "/2"},
-		{"virtual hosts, slash behind", "s3.localhost", "/", false, true, "data.s3.localhost", "/2"},
-		{"beneath a path", "", "/s3", true, false, "", "/s3/data/"},
-		{"beneath a path, slash behind", "", "/s3/", true, false, "", "/s3/data/"},
-		{"virtual hosts beneath a path", "s3.localhost", "/s3", false, true, "data.s3.localhost", "/s3/2"},
+		{"path style", "", "", 6 << 20, true, false, "", "/data/"},
+		{"path style, slash behind", "", "/", 1000, true, false, "", "/data/"},
+		{"path style, by name", "s3.localhost", "", 1000, true, false, "s3.localhost", "/data/"},
+		{"an address has no virtual hosts", "", "", 1000, false, false, "", "/data/"},
+		{"virtual hosts", "s3.localhost", "", 6 << 20, false, true, "data.s3.localhost", "/2"},
+		{"virtual hosts, slash behind", "s3.localhost", "/", 1000, false, true, "data.s3.localhost", "/2"},
+		{"beneath a path", "", "/s3", 6 << 20, true, false, "", "/s3/data/"},
+		{"beneath a path, slash behind", "", "/s3/", 1000, true, false, "", "/s3/data/"},
+		{"virtual hosts beneath a path", "s3.localhost", "/s3", 1000, false, true, "data.s3.localhost", "/s3/2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,7 +61,7 @@ func TestEndpointStyles(t *testing.T) {
 				return new(net.Dialer).DialContext(ctx, network, address) // in place of a name server
 			}
 			s := r.stream("demo")
-			want := s.fill(6 << 20)
+			want := s.fill(tt.size)
 			for number := range 2 {
 				a := s.attempt(s.batch())
 				a.Number = number + 1
@@ -75,7 +76,7 @@ func TestEndpointStyles(t *testing.T) {
 				tt.wantHost = host
 			}
 			seen := server.objects()
-			wantEqual(t, "whether requests were seen", len(seen) >= 5, true)
+			wantEqual(t, "whether requests were seen", len(seen) >= 2, true)
 			for _, seen := range seen {
 				if !strings.HasPrefix(seen, tt.wantHost+":"+port+tt.wantPrefix) {
 					t.Errorf("a request went to %s, want %s:%s%s…", seen, tt.wantHost, port, tt.wantPrefix)

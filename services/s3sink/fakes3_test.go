@@ -107,10 +107,13 @@ func (f *fakeS3) failAt(operation, where string, times int, do action) (heal fun
 }
 
 // first puts an action before all requests of an operation to a path, and before what was put there earlier.
-func (f *fakeS3) first(operation, where string, do action) {
+func (f *fakeS3) first(operation, where string, do action) (heal func()) {
+	heal = f.failAt(operation, where, -1, do)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.faults = append([]*fault{{operation, where, -1, do}}, f.faults...)
+	last := len(f.faults) - 1
+	f.faults = slices.Insert(f.faults[:last:last], 0, f.faults[last])
+	return heal
 }
 
 func (f *fakeS3) count(operation string) int {
