@@ -145,10 +145,14 @@ func (a *assumed) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return a.held, nil
 	case ctx.Err() != nil:
 		return aws.Credentials{}, ctx.Err()
+	case a.failed == nil:
+		return aws.Credentials{}, &roleError{role: a.role, err: errEnded} // between the answer and now
 	default:
 		return aws.Credentials{}, a.failed
 	}
 }
+
+var errEnded = errors.New("STS gave credentials that have ended: are the clocks right?")
 
 // ask asks STS. What comes of it is in the fields.
 func (a *assumed) ask(ctx context.Context) {
@@ -160,7 +164,7 @@ func (a *assumed) ask(ctx context.Context) {
 		a.held, a.renew, a.failed = got, got.Expires.Add(-min(left/10, renewAtMost)), nil
 		return
 	case err == nil:
-		err = errors.New("STS gave credentials that have ended: are the clocks right?")
+		err = errEnded
 	case ctx.Err() != nil:
 		return // the end of one who asked is no answer for the others
 	}
