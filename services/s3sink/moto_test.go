@@ -19,8 +19,8 @@ import (
 	"hydrant/shared/batch"
 )
 
-// python is an interpreter that has moto's server, which does not come with Go. Where tests have to be whole it is needed;
-// elsewhere the tests with it are left out.
+// python is an interpreter that has what tests use of Python. Where tests have to be whole it is needed; elsewhere those
+// that use it are left out.
 func python(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("HYDRANT_TEST_PYTHON")
@@ -28,9 +28,9 @@ func python(t *testing.T) string {
 	case path != "":
 		return path
 	case os.Getenv("CI") == "true":
-		t.Fatal("HYDRANT_TEST_PYTHON is not set; it names a Python interpreter that has moto[server]")
+		t.Fatal("HYDRANT_TEST_PYTHON is not set: run by make test, which sets it")
 	}
-	t.Skip("HYDRANT_TEST_PYTHON is not set; it names a Python interpreter that has moto[server]")
+	t.Skip("HYDRANT_TEST_PYTHON names no Python with the packages of e2e/clients/requirements.txt; make test sets it")
 	return ""
 }
 
