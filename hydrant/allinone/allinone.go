@@ -148,6 +148,7 @@ func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*servic
 	in.Listen = cfg.Listen
 	sink.S3Endpoint, sink.S3PathStyle, sink.S3CreateBuckets = "http://"+cfg.S3Listen, true, true
 	sink.S3AccessKeyID, sink.S3SecretAccessKey, sink.S3SessionToken = cfg.S3AccessKey, cfg.S3SecretKey, ""
+	sink.STSEndpoint = "" // the embedded S3 server knows no roles
 
 	s := &services{cfg: cfg, nats: nats}
 	var err error

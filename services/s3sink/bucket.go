@@ -9,49 +9,49 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// conditions remembers the buckets whose store refuses conditional writes.
-type conditions struct {
+// refusals remembers the buckets whose store refuses something, such as conditional writes.
+type refusals struct {
 	mu      sync.Mutex
 	refused map[string]bool
 }
 
-func (c *conditions) refusedBy(bucket string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.refused[bucket]
+func (r *refusals) refusedBy(bucket string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[bucket]
 }
 
 // note reports whether the bucket is new to it.
-func (c *conditions) note(bucket string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.refused[bucket] {
+func (r *refusals) note(bucket string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused[bucket] {
 		return false
 	}
-	if c.refused == nil {
-		c.refused = map[string]bool{}
+	if r.refused == nil {
+		r.refused = map[string]bool{}
 	}
-	c.refused[bucket] = true
+	r.refused[bucket] = true
 	return true
 }
 
 // inBucket runs a write, and where buckets are made on demand makes a missing one and runs it again. A bucket that somebody
 // else made meanwhile, or that a lost answer made, is as good.
-func (d *destination) inBucket(ctx context.Context, bucket string, write func() error) error {
+func (t *try) inBucket(ctx context.Context, at target, write func() error) error {
 	err := write()
-	if !d.createBuckets || !noBucket(err) {
+	if !t.createBuckets || !noBucket(err) {
 		return err
 	}
-	input := &s3.CreateBucketInput{Bucket: &bucket}
-	if d.region != defaultRegion {
-		input.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(d.region)}
+	input := &s3.CreateBucketInput{Bucket: &at.bucket}
+	if t.region != defaultRegion {
+		input.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(t.region)}
 	}
-	_, err = d.client.CreateBucket(ctx, input)
+	_, err = t.client(at).CreateBucket(ctx, input)
 	var owned *types.BucketAlreadyOwnedByYou
 	var exists *types.BucketAlreadyExists
 	switch {
 	case err == nil:
-		d.log.Info("bucket made", "bucket", bucket)
+		t.log.Info("bucket made", "bucket", at.bucket)
 	case !errors.As(err, &owned) && !errors.As(err, &exists):
 		return err
 	}

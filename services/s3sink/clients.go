@@ -3,7 +3,9 @@ package s3sink
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,7 +14,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -22,10 +26,26 @@ const (
 	sdkAttempts = 3
 	// slowest is the rate in bytes a second below which sending a part counts as stuck.
 	slowest = 64 << 10
+	// stsTimeout is how long STS may take to answer. A worker waits for it.
+	stsTimeout = 10 * time.Second
 )
 
-// newClient returns an S3 client, and the transport that it alone uses.
-func newClient(ctx context.Context, cfg Config) (*s3.Client, *http.Transport, error) {
+// clients gives out S3 clients: the service's own, and one for each role that it assumes. They share one transport.
+type clients struct {
+	own       *s3.Client
+	with      func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client
+	sts       stscreds.AssumeRoleAPIClient // nil where roles are not assumed
+	transport *http.Transport
+	now       func() time.Time
+	log       *slog.Logger
+
+	mu    sync.Mutex
+	roles map[role]*roleClient
+	uses  uint64
+}
+
+// newClients reads the credentials and settings that the configuration leaves to the AWS SDK's own places.
+func newClients(ctx context.Context, cfg Config, log *slog.Logger) (*clients, error) {
 	options := []func(*config.LoadOptions) error{config.WithRegion(cfg.S3Region)}
 	if cfg.S3AccessKeyID != "" {
 		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
@@ -33,27 +53,55 @@ func newClient(ctx context.Context, cfg Config) (*s3.Client, *http.Transport, er
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("S3 credentials and settings: %w", err)
+		return nil, fmt.Errorf("S3 credentials and settings: %w", err)
 	}
-	transport := newTransport(loaded, cfg)
-	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
+	c := &clients{transport: newTransport(loaded, cfg), now: time.Now, log: log, roles: map[role]*roleClient{}}
+	loaded.HTTPClient = &http.Client{Transport: c.transport, CheckRedirect: stay}
+	loaded.Retryer = func() aws.Retryer { return newRetryer(cfg) }
+	c.with = func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client {
+		return s3.NewFromConfig(loaded, append([]func(*s3.Options){s3Options(cfg, as)}, more...)...)
+	}
+	c.own = c.with(loaded.Credentials)
+	if cfg.STSEndpoint != "" {
+		c.sts = newSTS(loaded, cfg)
+	}
+	return c, nil
+}
+
+// close gives back the connections. Nobody may be using a client any more.
+func (c *clients) close() { c.transport.CloseIdleConnections() }
+
+func s3Options(cfg Config, as aws.CredentialsProvider) func(*s3.Options) {
+	return func(o *s3.Options) {
+		o.Credentials = as
 		if cfg.S3Endpoint != "" {
 			o.BaseEndpoint = aws.String(cfg.S3Endpoint)
 		}
 		o.UsePathStyle = cfg.S3PathStyle
-		o.HTTPClient = &http.Client{Transport: transport, CheckRedirect: stay}
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
 		if cfg.S3Checksums == checksumsRequired {
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		}
-		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts = sdkAttempts
-			r.MaxBackoff = cfg.RetryMin    // longer waits belong to JetStream, where they hold no worker
-			r.RateLimiter = ratelimit.None // one broken bucket is not to use up the others' retries
-		})
 		o.APIOptions = append(o.APIOptions, limitAttempts(cfg.S3Timeout))
+	}
+}
+
+// newSTS returns a client for the requests that assume roles, which are made with the service's own credentials.
+func newSTS(loaded aws.Config, cfg Config) *sts.Client {
+	return sts.NewFromConfig(loaded, func(o *sts.Options) {
+		if cfg.STSEndpoint != stsOfAWS {
+			o.BaseEndpoint = aws.String(cfg.STSEndpoint)
+		}
+		o.APIOptions = append(o.APIOptions, limitAttempts(min(cfg.S3Timeout, stsTimeout)))
 	})
-	return client, transport, nil
+}
+
+func newRetryer(cfg Config) aws.Retryer {
+	return retry.NewStandard(func(r *retry.StandardOptions) {
+		r.MaxAttempts = sdkAttempts
+		r.MaxBackoff = cfg.RetryMin    // longer waits belong to JetStream, where they hold no worker
+		r.RateLimiter = ratelimit.None // one broken bucket is not to use up the others' retries
+	})
 }
 
 // newTransport keeps the certificates that the SDK was told of (AWS_CA_BUNDLE) and has a connection ready for each

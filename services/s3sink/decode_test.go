@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"io"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -91,13 +90,7 @@ func unframe(t *testing.T, object []byte, sized bool) []byte {
 // TestFormatsReadByOthers has the objects read by programs of another origin than what wrote them: Python's own gzip and
 // zipfile, python-snappy for Hadoop's framing, kafka-python for xerial's, both over the Snappy of Rust.
 func TestFormatsReadByOthers(t *testing.T) {
-	python := os.Getenv("HYDRANT_TEST_PYTHON")
-	if python == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("HYDRANT_TEST_PYTHON is not set: run by make test, which sets it")
-		}
-		t.Skip("HYDRANT_TEST_PYTHON names no Python with the packages of e2e/clients/requirements.txt; make test sets it")
-	}
+	interpreter := python(t)
 	inputs := map[string][]byte{
 		"nothing": nil, "a record": []byte("one record\n"), "a block": text(xerialBlock), "noise": noise(1<<20, 6), "text": text(1 << 20), "mixed": mixed(),
 	}
@@ -105,7 +98,7 @@ func TestFormatsReadByOthers(t *testing.T) {
 		for name, data := range inputs {
 			t.Run(string(f)+" "+name, func(t *testing.T) {
 				var encoders encoders
-				command := exec.CommandContext(t.Context(), python, "testdata/decode.py", string(f), testUUID)
+				command := exec.CommandContext(t.Context(), interpreter, "testdata/decode.py", string(f), testUUID)
 				command.Stdin = bytes.NewReader(encoders.object(t, f, data, 1000))
 				var complaint bytes.Buffer
 				command.Stderr = &complaint

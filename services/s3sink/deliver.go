@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/recordlog"
@@ -24,15 +22,18 @@ const (
 
 // destination delivers batches to S3.
 type destination struct {
-	client        *s3.Client
+	clients       *clients
 	records       *recordlog.Log
 	installation  string
 	createBuckets bool
-	checksums     bool // parts of multipart uploads carry checksums
+	checksums     bool   // parts of multipart uploads carry checksums
+	acl           string // the value of --s3-acl
 	region        string
 	buffers       *buffers
 	encoders      encoders
-	conditions    conditions
+	conditions    refusals // of conditional writes, by bucket
+	acls          refusals // of ACLs, by bucket
+	plain         refusals // of encryption, without a word, by bucket and delivery stream
 	log           *slog.Logger
 }
 
@@ -53,7 +54,7 @@ func (d *destination) Deliver(ctx context.Context, a delivery.Attempt) (delivery
 	}
 	result, err := t.deliver(ctx)
 	if err != nil {
-		return delivery.Result{}, classify(t.whole.String(), err)
+		return delivery.Result{}, classify(t.whole, err)
 	}
 	return *result, nil
 }

@@ -90,7 +90,7 @@ func (t *try) look(ctx context.Context, at target) (*delivery.Result, error) {
 // head returns the delivery that the object at a target is, nil if there is no object, and a foreignError if it is
 // anything but this batch.
 func (t *try) head(ctx context.Context, at target, options ...func(*s3.Options)) (*delivery.Result, error) {
-	object, err := t.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &at.bucket, Key: &at.key}, options...)
+	object, err := t.client(at).HeadObject(ctx, &s3.HeadObjectInput{Bucket: &at.bucket, Key: &at.key}, options...)
 	if err != nil {
 		if absent(err) {
 			return nil, nil
@@ -109,6 +109,7 @@ func (t *try) head(ctx context.Context, at target, options ...func(*s3.Options))
 	return &delivery.Result{
 		Outcome: batch.Delivered, Location: at.String(), Version: at.version,
 		Records: records, Bytes: size, ExpiredRecords: t.Batch.Records - records,
+		Warning: t.warning(at, !encrypted(at, object.ServerSideEncryption)),
 	}, nil
 }
 
@@ -134,7 +135,7 @@ func (t *try) sweep(ctx context.Context, at target) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
-	list, err := t.client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &at.bucket, Prefix: &at.key})
+	list, err := t.client(at).ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &at.bucket, Prefix: &at.key})
 	if err != nil {
 		if !absent(err) {
 			t.log.Warn("unfinished uploads cannot be listed; S3 keeps and charges what there is", "object", at, "error", err)
@@ -145,7 +146,7 @@ func (t *try) sweep(ctx context.Context, at target) {
 		if aws.ToString(u.Key) != at.key {
 			continue
 		}
-		_, err := t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &at.bucket, Key: &at.key, UploadId: u.UploadId})
+		_, err := t.client(at).AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &at.bucket, Key: &at.key, UploadId: u.UploadId})
 		if err != nil && !absent(err) {
 			t.log.Warn("unfinished upload not aborted", "object", at, "upload", aws.ToString(u.UploadId), "error", err)
 			continue

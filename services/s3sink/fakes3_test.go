@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,14 +25,16 @@ const (
 type fakeS3 struct {
 	t       *testing.T
 	store   http.Handler
+	faker   *gofakes3.GoFakeS3
 	backend *s3mem.Backend
 	server  *httptest.Server
 	client  *s3.Client // of the test itself, past all faults
 
 	mu     sync.Mutex
 	faults []*fault
-	calls  map[string]int // by operation
-	names  sync.Mutex     // makes conditional writes atomic
+	calls  map[string]int      // by operation
+	keys   map[string][]string // access keys that the requests were signed with, by operation
+	names  sync.Mutex          // makes conditional writes atomic
 }
 
 // action deals with a request instead of the store, or around it.
@@ -47,19 +50,20 @@ type fault struct {
 
 func startS3(t *testing.T) *fakeS3 {
 	t.Helper()
-	f := &fakeS3{t: t, backend: s3mem.New(), calls: map[string]int{}}
-	f.store = gofakes3.New(f.backend, gofakes3.WithV4Auth(map[string]string{accessKey: secretKey})).Server()
+	f := &fakeS3{t: t, backend: s3mem.New(), calls: map[string]int{}, keys: map[string][]string{}}
+	f.faker = gofakes3.New(f.backend, gofakes3.WithV4Auth(map[string]string{accessKey: secretKey}))
+	f.store = f.faker.Server()
 	f.server = httptest.NewServer(f)
 	t.Cleanup(f.server.Close)
 	direct := httptest.NewServer(f.store)
 	t.Cleanup(direct.Close)
-	client, transport, err := newClient(t.Context(), Config{
+	clients, err := newClients(t.Context(), Config{
 		S3Endpoint: direct.URL, S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
 		S3Timeout: patience, Workers: 1,
-	})
+	}, testLog(t))
 	check(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	options := client.Options()
+	t.Cleanup(clients.close)
+	options := clients.own.Options()
 	options.APIOptions = nil // which are for requests that read no body
 	options.DisableLogOutputChecksumValidationSkipped = true
 	f.client = s3.New(options)
@@ -102,6 +106,16 @@ func (f *fakeS3) failAt(operation, where string, times int, do action) (heal fun
 	}
 }
 
+// first puts an action before all requests of an operation to a path, and before what was put there earlier.
+func (f *fakeS3) first(operation, where string, do action) (heal func()) {
+	heal = f.failAt(operation, where, -1, do)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := len(f.faults) - 1
+	f.faults = slices.Insert(f.faults[:last:last], 0, f.faults[last])
+	return heal
+}
+
 func (f *fakeS3) count(operation string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,6 +134,7 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	operation := operationOf(r)
 	f.mu.Lock()
 	f.calls[operation]++
+	f.keys[operation] = append(f.keys[operation], signedWith(r))
 	var do action
 	for _, rule := range f.faults {
 		if rule.left != 0 && (rule.operation == operation || rule.operation == "any") && strings.Contains(r.URL.Path, rule.where) {
@@ -144,6 +159,20 @@ func (f *fakeS3) carryOut(operation string, w http.ResponseWriter, r *http.Reque
 		defer f.names.Unlock()
 	}
 	f.store.ServeHTTP(w, r)
+}
+
+// signedBy returns the access keys that requests of an operation were signed with, one after the other.
+func (f *fakeS3) signedBy(operation string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.keys[operation])
+}
+
+// signedWith is the access key in a request's signature.
+func signedWith(r *http.Request) string {
+	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	key, _, _ := strings.Cut(rest, "/")
+	return key
 }
 
 func operationOf(r *http.Request) string {

@@ -306,6 +306,8 @@ func TestNoConditions(t *testing.T) {
 	refusals := map[string]action{
 		"501":             answer(http.StatusNotImplemented, "NotImplemented"),
 		"InvalidArgument": answerWith(http.StatusBadRequest, "InvalidArgument", "The header If-None-Match is not supported."),
+		"InvalidRequest":  answerWith(http.StatusBadRequest, "InvalidRequest", "Invalid value of ifNoneMatch"),
+		"501 by name":     answerWith(http.StatusNotImplemented, "NotImplemented", "Header 'If-None-Match' with value '*' not implemented"),
 	}
 	for name, refusal := range refusals {
 		for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {

@@ -52,7 +52,7 @@ func newRig(t *testing.T) *rig {
 	r.cfg = Config{
 		NATS:       broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
 		S3Endpoint: r.s3.url(), S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
-		S3Timeout: 10 * time.Second, S3Checksums: "supported", PartSize: minPartSize,
+		S3Timeout: 10 * time.Second, S3Checksums: "supported", S3ACL: aclAuto, PartSize: minPartSize,
 		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 	}
 	conn, err := nats.Connect(r.nats.ClientURL())
@@ -141,13 +141,13 @@ func (r *rig) destination(change ...func(*Config)) *destination {
 	for _, c := range change {
 		c(&cfg)
 	}
-	client, transport, err := newClient(r.t.Context(), cfg)
+	clients, err := newClients(r.t.Context(), cfg, testLog(r.t))
 	check(r.t, err)
-	r.t.Cleanup(transport.CloseIdleConnections)
+	r.t.Cleanup(clients.close)
 	installation, err := broker.InstallationID(r.t.Context(), r.js)
 	check(r.t, err)
 	return &destination{
-		client: client, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), region: cfg.S3Region,
+		clients: clients, acl: cfg.S3ACL, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), region: cfg.S3Region,
 		createBuckets: cfg.S3CreateBuckets, checksums: cfg.S3Checksums != checksumsRequired, buffers: newBuffers(cfg.PartSize),
 	}
 }

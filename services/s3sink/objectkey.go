@@ -31,6 +31,8 @@ type target struct {
 	format  format
 	uuid    string // of the batch, and the variant
 	variant variant
+	kms     string // ARN of the key that the store is to encrypt with, or ""
+	role    string // ARN of the role that may write there
 }
 
 func (t target) String() string { return "s3://" + t.bucket + "/" + t.key }
@@ -41,14 +43,17 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 	if to == nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream has no such S3 destination", version)
 	}
+	t := target{bucket: catalog.Bucket(aws.ToString(to.BucketARN)), version: version, variant: v, role: aws.ToString(to.RoleARN)}
 	if e := to.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
-		return target{}, fmt.Errorf("version %d of the delivery stream asks for encryption with a KMS key, which is not supported", version)
+		if t.kms = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN); t.kms == "" {
+			return target{}, fmt.Errorf("version %d of the delivery stream asks for encryption with a KMS key and names none", version)
+		}
 	}
 	format, err := formatOf(to.CompressionFormat)
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	t := target{bucket: catalog.Bucket(aws.ToString(to.BucketARN)), version: version, variant: v, format: format}
+	t.format = format
 	t.uuid = batchUUID(batchHash(installation, d, v))
 	name, err := objectKey(installation, d, version, to, v)
 	if err != nil {

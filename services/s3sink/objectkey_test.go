@@ -140,8 +140,8 @@ func TestUnsupported(t *testing.T) {
 			d.CustomTimeZone = aws.String("Mars/Olympus")
 			return d
 		}},
-		{"encryption", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
-			d.EncryptionConfiguration = &types.EncryptionConfiguration{KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: aws.String("arn:aws:kms:us-east-1:000000000000:key/k")}}
+		{"encryption without a key", func(d *types.ExtendedS3DestinationDescription) *types.ExtendedS3DestinationDescription {
+			d.EncryptionConfiguration = &types.EncryptionConfiguration{KMSEncryptionConfig: &types.KMSEncryptionConfig{}}
 			return d
 		}},
 	}

@@ -43,6 +43,12 @@ const (
 	// checksumsRequired is the value of --s3-checksums that leaves out the checksums which S3 does not insist on.
 	checksumsRequired = "required"
 
+	// Values of --s3-acl.
+	aclAuto, aclAlways, aclNever = "auto", "always", "never"
+
+	// stsOfAWS is the value of --sts-endpoint for AWS's own STS.
+	stsOfAWS = "aws"
+
 	// grace is how long what is in work may go on when the service is to stop. With aborting an upload and handing the
 	// batch back it stays below 10 seconds.
 	grace = 5 * time.Second
@@ -61,6 +67,8 @@ type Config struct {
 	S3Timeout         time.Duration `name:"s3-timeout" default:"60s" help:"How long S3 may take to answer a request. What sending a part takes is not counted."`
 	S3Checksums       string        `name:"s3-checksums" enum:"supported,required" default:"supported" help:"Send checksums wherever S3 supports them, or only where it insists on them, for S3 servers that refuse them otherwise: ${enum}."`
 	S3CreateBuckets   bool          `name:"s3-create-buckets" help:"Make a bucket that does not exist."`
+	S3ACL             string        `name:"s3-acl" enum:"auto,always,never" default:"auto" help:"Whether objects are written with bucket-owner-full-control, for buckets of another account. auto does so where a delivery stream's role is of another account than the delivery stream: ${enum}."`
+	STSEndpoint       string        `name:"sts-endpoint" help:"Address of the STS server from which the roles of the delivery streams (RoleARN) are assumed, or aws for the one of the region. Empty means that deliveries use the service's own credentials."`
 
 	PartSize int64 `name:"part-size" default:"8388608" help:"Bytes of a part. A larger object is sent in parts; each worker holds two in memory."`
 
@@ -87,13 +95,13 @@ func (c Config) Validate() error {
 
 func (c Config) validateS3() error {
 	if c.S3Endpoint != "" {
-		// The address is not repeated if it may have a password in it.
-		u, err := url.Parse(c.S3Endpoint)
-		if err != nil || u.User != nil {
-			return errors.New("--s3-endpoint (HYDRANT_S3_ENDPOINT): not an address that is accepted; use http:// or https:// with a host and a port, and no user")
+		if err := checkAddress("--s3-endpoint (HYDRANT_S3_ENDPOINT)", c.S3Endpoint, "http:// or https:// with a host and a port"); err != nil {
+			return err
 		}
-		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
-			return fmt.Errorf("--s3-endpoint (HYDRANT_S3_ENDPOINT): %q is not accepted; use http:// or https:// with a host and a port", c.S3Endpoint)
+	}
+	if c.STSEndpoint != "" && c.STSEndpoint != stsOfAWS {
+		if err := checkAddress("--sts-endpoint (HYDRANT_STS_ENDPOINT)", c.STSEndpoint, "aws, or http:// or https:// with a host and a port"); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -107,6 +115,20 @@ func (c Config) validateS3() error {
 		return fmt.Errorf("--s3-timeout (HYDRANT_S3_TIMEOUT): %s is not accepted; use 1s or more", c.S3Timeout)
 	case c.S3Checksums != "supported" && c.S3Checksums != checksumsRequired:
 		return fmt.Errorf("--s3-checksums (HYDRANT_S3_CHECKSUMS): %q is not accepted; use supported or required", c.S3Checksums)
+	case c.S3ACL != aclAuto && c.S3ACL != aclAlways && c.S3ACL != aclNever:
+		return fmt.Errorf("--s3-acl (HYDRANT_S3_ACL): %q is not accepted; use auto, always or never", c.S3ACL)
+	}
+	return nil
+}
+
+// checkAddress does not repeat an address that may have a password in it.
+func checkAddress(setting, address, accepted string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil {
+		return fmt.Errorf("%s: not an address that is accepted; use %s, and no user", setting, accepted)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+		return fmt.Errorf("%s: %q is not accepted; use %s", setting, address, accepted)
 	}
 	return nil
 }
@@ -172,19 +194,19 @@ func (s *Service) Ready() error { return s.session.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready.
 func (s *Service) Run(ctx context.Context) error {
-	client, transport, err := newClient(ctx, s.cfg)
+	clients, err := newClients(ctx, s.cfg, s.log)
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
+	defer clients.close()
 	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-s3sink", s.log)
 	if err != nil {
 		return err
 	}
 	defer open.Conn.Close()
 	d := &destination{
-		client: client, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
-		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired,
+		clients: clients, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
+		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired, acl: s.cfg.S3ACL,
 	}
 	err = session.Persist(ctx, s.log, func() (err error) {
 		d.installation, err = broker.InstallationID(ctx, open.JetStream)

@@ -321,6 +321,8 @@ func TestSettings(t *testing.T) {
 	wantEqual(t, "the workers per stream", defaults.WorkersPerStream, 4)
 	wantEqual(t, "the ack wait", defaults.AckWait, 30*time.Second)
 	wantEqual(t, "the S3 timeout", defaults.S3Timeout, time.Minute)
+	wantEqual(t, "the ACL", defaults.S3ACL, "auto")
+	wantEqual(t, "the STS", defaults.STSEndpoint, "")
 
 	tests := []struct {
 		name   string
@@ -337,6 +339,11 @@ func TestSettings(t *testing.T) {
 		{"token without key", func(c *Config) { c.S3SessionToken = "hidden" }, "HYDRANT_S3_SESSION_TOKEN"},
 		{"timeout", func(c *Config) { c.S3Timeout = time.Millisecond }, "HYDRANT_S3_TIMEOUT"},
 		{"checksums", func(c *Config) { c.S3Checksums = "none" }, "HYDRANT_S3_CHECKSUMS"},
+		{"ACL", func(c *Config) { c.S3ACL = "public" }, "HYDRANT_S3_ACL"},
+		{"AWS's STS", func(c *Config) { c.STSEndpoint = "aws" }, ""},
+		{"another STS", func(c *Config) { c.STSEndpoint = "https://sts.example.com/" }, ""},
+		{"STS without a scheme", func(c *Config) { c.STSEndpoint = "sts.example.com" }, "HYDRANT_STS_ENDPOINT"},
+		{"STS with a password", func(c *Config) { c.STSEndpoint = "https://me:hidden@sts.example.com" }, "HYDRANT_STS_ENDPOINT"},
 		{"small parts", func(c *Config) { c.PartSize = minPartSize - 1 }, "HYDRANT_PART_SIZE"},
 		{"large parts", func(c *Config) { c.PartSize = maxPartSize + 1 }, "HYDRANT_PART_SIZE"},
 		{"workers", func(c *Config) { c.Workers = 0 }, "HYDRANT_WORKERS"},

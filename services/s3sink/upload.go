@@ -47,6 +47,7 @@ type upload struct {
 	id     string        // of the multipart upload, once there is one
 
 	completed bool // this upload became the object
+	plain     bool // the store did not say that it encrypts with the key that it was given
 	// doubtful tells that a multipart upload may be left of which nobody knows the id.
 	doubtful bool
 
@@ -169,19 +170,22 @@ func (u *upload) begin(ctx context.Context) error {
 		Bucket: &u.to.bucket, Key: &u.to.key, Metadata: u.metadata(),
 		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
 	}
+	input.ServerSideEncryption, input.SSEKMSKeyId = u.encryption()
 	if u.checksums {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
-	return u.inBucket(ctx, u.to.bucket, func() error {
-		made, err := u.client.CreateMultipartUpload(ctx, input)
+	return u.inBucket(ctx, u.to, u.withACL(func(acl types.ObjectCannedACL) error {
+		input.ACL = acl
+		made, err := u.client(u.to).CreateMultipartUpload(ctx, input)
 		if err != nil {
 			u.doubtful = u.doubtful || !refused(err)
 			return err
 		}
+		u.plain = !encrypted(u.to, made.ServerSideEncryption)
 		u.id = aws.ToString(made.UploadId)
 		u.doubtful = u.doubtful || attempts(made.ResultMetadata) > 1
 		return nil
-	})
+	}))
 }
 
 // sendPart sends one part. A repeat, after a lost answer too, replaces it by the same bytes.
@@ -192,7 +196,7 @@ func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error 
 	if u.checksums {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
-	sent, err := u.client.UploadPart(ctx, input)
+	sent, err := u.client(u.to).UploadPart(ctx, input)
 	if err != nil {
 		return err
 	}
@@ -226,6 +230,7 @@ func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
 		return &delivery.Result{
 			Outcome: batch.Delivered, Location: u.to.String(), Version: u.to.version,
 			Records: u.holds.Records, Bytes: u.holds.Bytes, ExpiredRecords: u.Batch.Records - u.holds.Records,
+			Warning: u.warning(u.to, u.plain),
 		}, nil
 	}
 	if refused(err) || over(ctx, err) {
@@ -284,18 +289,24 @@ func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 		u.completed = err == nil
 		return err
 	}
-	return u.inBucket(ctx, u.to.bucket, func() error {
-		_, err := u.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &u.to.bucket, Key: &u.to.key, Body: bytes.NewReader(u.buffer), IfNoneMatch: ifNoneMatch,
-			Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
-		}, onlyWhile(u.Held))
+	input := &s3.PutObjectInput{
+		Bucket: &u.to.bucket, Key: &u.to.key, IfNoneMatch: ifNoneMatch,
+		Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
+	}
+	input.ServerSideEncryption, input.SSEKMSKeyId = u.encryption()
+	return u.inBucket(ctx, u.to, u.withACL(func(acl types.ObjectCannedACL) error {
+		input.ACL, input.Body = acl, bytes.NewReader(u.buffer)
+		put, err := u.client(u.to).PutObject(ctx, input, onlyWhile(u.Held))
+		if err == nil {
+			u.plain = !encrypted(u.to, put.ServerSideEncryption)
+		}
 		return err
-	})
+	}))
 }
 
 func (u *upload) complete(ctx context.Context, ifNoneMatch *string) error {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return cmp.Compare(*a.PartNumber, *b.PartNumber) })
-	_, err := u.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	_, err := u.client(u.to).CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id, IfNoneMatch: ifNoneMatch,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
 	}, onlyWhile(u.Held))
@@ -306,7 +317,7 @@ func (u *upload) complete(ctx context.Context, ifNoneMatch *string) error {
 func (u *upload) abort(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
-	_, err := u.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id})
+	_, err := u.client(u.to).AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id})
 	if err != nil && !absent(err) {
 		u.log.Warn("upload not aborted: a later attempt will", "object", u.to, "upload", u.id, "error", err)
 	}

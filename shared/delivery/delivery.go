@@ -51,6 +51,9 @@ type Result struct {
 	Records        int
 	Bytes          int64
 	ExpiredRecords int
+
+	// Warning is what the owner of the delivery stream has to know although the batch is delivered, or nil.
+	Warning *Error
 }
 
 // Class says what to do about an error.

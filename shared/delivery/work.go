@@ -157,6 +157,19 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, result Result) {
 	if level == slog.LevelError {
 		w.logExpired(ctx, entry)
 	}
+	if result.Warning != nil {
+		w.warn(ctx, d, result.Warning)
+	}
+}
+
+// warn tells the owner of the delivery stream of something that is wrong with a batch which is delivered.
+func (w *work) warn(ctx context.Context, d batch.Descriptor, e *Error) {
+	w.log.Error("batch delivered, but not as the delivery stream asks for", "code", e.Code, "message", e.Message, "error", e.Err)
+	if stream := w.view.Get(d.Stream); stream != nil {
+		w.logError(ctx, LogEntry{
+			Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: detail(e.Err),
+		}, stream)
+	}
 }
 
 // writeDown publishes the outcome. A repeat after a lost answer, by this worker or the next, makes a second entry of the
