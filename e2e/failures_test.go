@@ -139,6 +139,30 @@ func TestCorrectedBucketHealsTheBacklog(t *testing.T) {
 	}
 }
 
+// TestKeyThatTheServerPassesOver asks for encryption of an S3 server that knows none and does not say so.
+func TestKeyThatTheServerPassesOver(t *testing.T) {
+	d := deploy.Start(t, deploy.OneProcess, programs, deploy.Options{})
+	to := destination("open-bucket", "", 0)
+	to.EncryptionConfiguration = &types.EncryptionConfiguration{
+		KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: aws.String("arn:aws:kms:us-east-1:000000000000:key/k")},
+	}
+	to.CloudWatchLoggingOptions = &types.CloudWatchLoggingOptions{
+		Enabled: aws.Bool(true), LogGroupName: aws.String("/aws/kinesisfirehose/open"), LogStreamName: aws.String("S3Delivery"),
+	}
+	create(t, d, "open", to)
+	put(t, d, "open", "not encrypted\n")
+	if got := body(t, d, "open-bucket", "", 14); got != "not encrypted\n" {
+		t.Errorf("delivered %q", got)
+	}
+	var entry delivery.LogEntry
+	if err := json.Unmarshal(messages(t, d, "ERRORS", "errors.open.S3Delivery", 1)[0], &entry); err != nil {
+		t.Fatal(err)
+	}
+	if entry.ErrorCode != "S3.KMS.NotFoundException" || !strings.Contains(entry.Message, "not encrypted") {
+		t.Errorf("the error log has %+v", entry)
+	}
+}
+
 func TestS3ServerAwayForAWhile(t *testing.T) {
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}})
 	create(t, d, "patient", destination("patient", "", 0))
