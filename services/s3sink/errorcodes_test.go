@@ -54,6 +54,8 @@ func TestErrorCodes(t *testing.T) {
 			}
 			wantEqual(t, "the code", e.Code, tt.code)
 			wantEqual(t, "the class", e.Class, tt.class)
+			wantEqual(t, "the request id", e.RequestID, "REQUEST-"+tt.s3)
+			wantEqual(t, "the host id", e.HostID, "HOST")
 			if e.Message == "" || tt.code != codeInternal && e.Message == message(codeInternal) {
 				t.Errorf("the message is %q", e.Message)
 			}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
@@ -135,22 +136,21 @@ func checkAddress(setting, address, accepted string) error {
 
 // leg is one of the ways to S3 that the service delivers.
 type leg struct {
-	name      names.Leg
-	logStream string // of the delivery stream's error log
-	metrics   string // prefix
+	name    names.Leg
+	metrics string // prefix
 }
 
 // legs are the destination itself and the backup of the source records.
 func legs() []leg {
 	return []leg{
-		{names.LegS3, "S3Delivery", "delivery_to_s3"},
-		{names.LegBackup, "BackupDelivery", "backup_to_s3"},
+		{names.LegS3, "delivery_to_s3"},
+		{names.LegBackup, "backup_to_s3"},
 	}
 }
 
 func (c Config) delivery(l leg, slots delivery.Slots) delivery.Config {
 	return delivery.Config{
-		Leg: l.name, LogStream: l.logStream, Location: l.bucketARN,
+		Leg: l.name, LogStream: names.LogStream(l.name), Location: l.bucketARN, Logging: l.logging,
 		Workers: c.Workers, Slots: slots, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
 		MinDelay: c.RetryMin, MaxDelay: c.RetryMax,
 	}
@@ -163,6 +163,14 @@ func (l leg) bucketARN(d *catalog.DeliveryStream) string {
 		return ""
 	}
 	return aws.ToString(s3.BucketARN)
+}
+
+// logging returns the leg's settings of its error log.
+func (l leg) logging(d *catalog.DeliveryStream) *types.CloudWatchLoggingOptions {
+	if s3 := d.Destination.S3Of(l.name); s3 != nil {
+		return s3.CloudWatchLoggingOptions
+	}
+	return nil
 }
 
 // Service is the S3 sink.

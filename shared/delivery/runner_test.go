@@ -102,6 +102,7 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 		case 1:
 			return Result{}, &Error{
 				Class: Permanent, Code: "S3.NoSuchBucket", Message: "The specified bucket does not exist.", Err: errors.New("404 from s3.example"),
+				RequestID: "4442587FB7D0A2F9", HostID: "host+id=",
 			}
 		case 2:
 			return Result{}, fmt.Errorf("wrapped: %w", &Error{Class: Retryable, Code: "S3.AccessDenied", Message: "Access was denied."})
@@ -130,14 +131,15 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 		var entry map[string]any
 		return entry, json.Unmarshal(data, &entry)
 	})
+	into := `"logGroup":"/aws/kinesisfirehose/web.clicks","logStream":"S3Delivery",`
 	want := []string{
-		`{"attempt":1,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","detail":"404 from s3.example","errorCode":"S3.NoSuchBucket","format":1,` +
-			`"message":"The specified bucket does not exist.","records":100}`,
-		`{"attempt":2,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","errorCode":"S3.AccessDenied","format":1,"message":"Access was denied.","records":100}`,
-		`{"attempt":3,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","detail":"something unforeseen","errorCode":"InternalError","format":1,` +
+		`{"attempt":1,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","detail":"404 from s3.example","errorCode":"S3.NoSuchBucket","format":1,"hostId":"host+id=",` + into +
+			`"message":"The specified bucket does not exist.","records":100,"requestId":"4442587FB7D0A2F9"}`,
+		`{"attempt":2,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","errorCode":"S3.AccessDenied","format":1,` + into + `"message":"Access was denied.","records":100}`,
+		`{"attempt":3,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","detail":"something unforeseen","errorCode":"InternalError","format":1,` + into +
 			`"message":"An internal error occurred while attempting to deliver data. Delivery will be retried.","records":100}`,
 	}
 	if len(raw) != len(want) {
