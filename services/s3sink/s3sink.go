@@ -30,6 +30,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
@@ -178,6 +179,7 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics map[names.Leg]*delivery.Metrics
+	points  *datapoints.Recorder
 	buffers *buffers
 
 	session session.Session
@@ -190,9 +192,12 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}}
+	s := &Service{
+		cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{},
+		points: datapoints.NewRecorder("s3sink", rt.Metrics, rt.Log),
+	}
 	for _, l := range legs() {
-		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics)
+		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, s.points)
 	}
 	return s, nil
 }
@@ -226,7 +231,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.serve(ctx, open.JetStream, open.View, d)
 }
 
-// serve delivers until ctx ends. The view and the membership outlive the deliveries that are being finished.
+// serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.
 func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
 	group := members.NewGroup(js, "s3sink", s.log)
 	slots := delivery.NewSlots(s.cfg.Workers)
@@ -247,9 +252,10 @@ func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catal
 	running.Go(func() { view.Run(background, changed) })
 	// Nobody asks who the members are but the operator: the replicas share consumers.
 	running.Go(func() { group.Run(background, func() {}) })
+	running.Go(func() { _ = s.points.Run(background, js.Conn()) }) // it ends with the context, and for no other reason
 	var delivering sync.WaitGroup
 	for _, r := range runners {
-		delivering.Go(func() { _ = r.Run(ctx) }) // it ends with ctx, and for no other reason
+		delivering.Go(func() { _ = r.Run(ctx) }) // the same
 	}
 	delivering.Wait()
 	return ctx.Err()

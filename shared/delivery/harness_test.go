@@ -19,6 +19,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -239,6 +240,7 @@ type running struct {
 	view     *catalog.View
 	conn     *nats.Conn
 	registry *prometheus.Registry
+	recorder *datapoints.Recorder
 	log      *lines
 	stop     func()
 }
@@ -264,8 +266,9 @@ func (i *installation) runOn(conn *nats.Conn, cfg Config, d Destination, gate *s
 	}
 	r := &running{conn: conn, registry: prometheus.NewRegistry(), log: new(lines)}
 	log := textLog(r.log)
+	r.recorder = datapoints.NewRecorder("test", r.registry, log)
 	r.view = catalog.NewView(c, log)
-	r.Runner = NewRunner(cfg, js, r.view, d, NewMetrics("delivery_to_s3", r.registry), log)
+	r.Runner = NewRunner(cfg, js, r.view, d, NewMetrics("delivery_to_s3", r.registry, r.recorder), log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
