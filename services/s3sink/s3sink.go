@@ -192,12 +192,13 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{
-		cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{},
-		points: datapoints.NewRecorder("s3sink", rt.Metrics, rt.Log),
+	points, err := datapoints.NewRecorder("s3sink", rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
 	}
+	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
 	for _, l := range legs() {
-		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, s.points)
+		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)
 	}
 	return s, nil
 }

@@ -70,13 +70,17 @@ func newRig(t *testing.T, changes ...func(*server.Options)) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, nats: s, js: js, clock: &clock{at: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)}}
-	r.Recorder, r.registry = newTestRecorder(r.clock)
+	r.Recorder, r.registry = newTestRecorder(t, r.clock)
 	return r
 }
 
-func newTestRecorder(c *clock) (*Recorder, *prometheus.Registry) {
+func newTestRecorder(t testing.TB, c *clock) (*Recorder, *prometheus.Registry) {
+	t.Helper()
 	registry := prometheus.NewRegistry()
-	r := NewRecorder("test", registry, quiet)
+	r, err := NewRecorder("test", registry, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.now = c.now
 	return r, registry
 }
@@ -406,7 +410,7 @@ func TestRun(t *testing.T) {
 // Everything that is recorded is published once, whatever happens at the same time.
 func TestNothingIsLostBetweenMinutes(t *testing.T) {
 	c := &clock{at: time.Unix(0, 0)}
-	r, _ := newTestRecorder(c)
+	r, _ := newTestRecorder(t, c)
 	const workers, each = 8, 5000
 	var wg sync.WaitGroup
 	for range workers {
@@ -451,7 +455,7 @@ func dropped(t *testing.T, r *Recorder) float64 {
 }
 
 func TestRecordAllocatesNothing(t *testing.T) {
-	r, _ := newTestRecorder(&clock{at: time.Unix(0, 0)})
+	r, _ := newTestRecorder(t, &clock{at: time.Unix(0, 0)})
 	if n := testing.AllocsPerRun(100, func() { put(r, "demo") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -466,7 +470,10 @@ func put(r *Recorder, stream names.Stream) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	r := NewRecorder("test", prometheus.NewRegistry(), quiet)
+	r, err := NewRecorder("test", prometheus.NewRegistry(), quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	b.Run("one stream", func(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
@@ -543,6 +550,19 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%s is read as %+v, and then as %+v, %v", data, d, back, err)
 		}
 	})
+}
+
+// Two services in one process have metrics of their own; a service that is there twice is told so.
+func TestRegistry(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for _, c := range []struct {
+		service string
+		works   bool
+	}{{"ingest", true}, {"s3sink", true}, {"ingest", false}} {
+		if _, err := NewRecorder(c.service, registry, quiet); (err == nil) != c.works {
+			t.Errorf("%s: %v", c.service, err)
+		}
+	}
 }
 
 func TestNewerFormat(t *testing.T) {

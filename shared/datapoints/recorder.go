@@ -1,6 +1,7 @@
 package datapoints
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -44,19 +45,23 @@ type Recorder struct {
 
 // NewRecorder returns a recorder with a replica id that nobody else has. Its metrics carry the service's name, since
 // several services may share a registry.
-func NewRecorder(service string, registry prometheus.Registerer, log *slog.Logger) *Recorder {
+func NewRecorder(service string, registry prometheus.Registerer, log *slog.Logger) (*Recorder, error) {
 	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{
+		return prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hydrant_datapoints_" + name, Help: help, ConstLabels: prometheus.Labels{"service": service},
 		})
-		registry.MustRegister(c)
-		return c
 	}
-	return &Recorder{
+	r := &Recorder{
 		replica: string(names.NewStreamID()), log: log, now: time.Now, streams: map[names.Stream]*minutes{}, most: mostTogether,
 		published: counter("published_total", "Datapoints stored in METRICS."),
 		dropped:   counter("dropped_total", "Datapoints dropped because they could not be stored for minutes."),
 	}
+	for _, c := range []prometheus.Counter{r.published, r.dropped} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("register a metric: %w", err)
+		}
+	}
+	return r, nil
 }
 
 // Record takes samples of a delivery stream, or of the account if stream is empty. It may be called at any time, also when

@@ -266,7 +266,9 @@ func (i *installation) runOn(conn *nats.Conn, cfg Config, d Destination, gate *s
 	}
 	r := &running{conn: conn, registry: prometheus.NewRegistry(), log: new(lines)}
 	log := textLog(r.log)
-	r.recorder = datapoints.NewRecorder("test", r.registry, log)
+	if r.recorder, err = datapoints.NewRecorder("test", r.registry, log); err != nil {
+		i.t.Fatal(err)
+	}
 	r.view = catalog.NewView(c, log)
 	r.Runner = NewRunner(cfg, js, r.view, d, NewMetrics("delivery_to_s3", r.registry, r.recorder), log)
 	ctx, cancel := context.WithCancel(context.Background())

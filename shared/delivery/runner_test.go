@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -161,6 +162,58 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 	}
 	if m, err := stored.GetLastMsgForSubject(t.Context(), "errors.web~clicks.S3Delivery"); err != nil || m == nil {
 		t.Errorf("the entries are not on the stream's subject: %v", err)
+	}
+}
+
+// The guide's metrics, as a service leaves them when it ends.
+func TestDatapoints(t *testing.T) {
+	i := install(t)
+	stream := i.stream("web.clicks")
+	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+		switch {
+		case a.Batch.First > 1:
+			return Result{Outcome: batch.Expired, ExpiredRecords: 100}, nil
+		case a.Number == 1:
+			return Result{}, errors.New("not yet")
+		}
+		return succeed(ctx, a)
+	})
+	r := i.run(testConfig(), to)
+	i.awaitOutcome(i.cut(describe(stream, 0)), i.cut(describe(stream, 1)))
+	i.awaitAllAcknowledged(stream)
+	r.stop()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.recorder.Run(ended, r.conn)
+	got := map[string]datapoints.Datapoint{}
+	for _, d := range entries(i, names.MetricsStream, datapoints.Decode) {
+		sum := got[d.Metric]
+		sum.Sum += d.Sum
+		sum.Samples += d.Samples
+		sum.Max = max(sum.Max, d.Max)
+		got[d.Metric] = sum
+	}
+	for metric, want := range map[string]datapoints.Datapoint{
+		"DeliveryToS3.Bytes": {Sum: 1000, Samples: 1}, "DeliveryToS3.Records": {Sum: 100, Samples: 1},
+		"DeliveryToS3.ObjectCount": {Sum: 1, Samples: 1}, "DeliveryToS3.Success": {Sum: 1, Samples: 2},
+	} {
+		if d := got[metric]; d.Sum != want.Sum || d.Samples != want.Samples {
+			t.Errorf("%s is %+v", metric, d)
+		}
+	}
+	if age := got["DeliveryToS3.DataFreshness"]; age.Samples != 3 || age.Max < time.Since(describe(stream, 0).Oldest).Seconds()-3600 {
+		t.Errorf("the freshness is %+v", age)
+	}
+	if len(got) != 5 {
+		t.Errorf("there are %v", got)
+	}
+}
+
+func TestGuideName(t *testing.T) {
+	for prefix, want := range map[string]string{"delivery_to_s3": "DeliveryToS3", "backup_to_s3": "BackupToS3", "delivery_to_elasticsearch": "DeliveryToElasticsearch"} {
+		if got := guideName(prefix); got != want {
+			t.Errorf("%s is %s, want %s", prefix, got, want)
+		}
 	}
 }
 
