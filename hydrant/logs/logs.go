@@ -53,11 +53,13 @@ func (c Command) Validate() error {
 // Run prints the entries, and with --follow those that come, until ctx ends, which then is no error.
 func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 	err := c.run(ctx, stdout)
-	if c.Follow && ctx.Err() != nil {
+	if c.Follow && done(ctx) {
 		return nil
 	}
 	return err
 }
+
+func done(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (c Command) run(ctx context.Context, stdout io.Writer) error {
 	conn, err := inspect.Connect(ctx, c.NATS, "hydrant logs")
