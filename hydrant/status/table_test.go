@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"hydrant/hydrant/internal/inspect"
 	"hydrant/hydrant/internal/text"
 	"hydrant/shared/names"
 )
@@ -44,33 +43,11 @@ func TestRenderFits(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
-	const kb, mb = 1 << 10, 1 << 20
 	tests := []struct{ name, got, want string }{
-		{"no bytes", text.Size(0), "0 B"},
-		{"bytes", text.Size(1023), "1023 B"},
-		{"a kilobyte", text.Size(kb), "1.00 KB"},
-		{"two digits", text.Size(12*kb + kb/2), "12.5 KB"},
-		{"three digits", text.Size(345 * kb), "345 KB"},
-		{"nearly ten", text.Size(10*kb - 1), "10.0 KB"},
-		{"nearly a hundred", text.Size(100*kb - 1), "100 KB"},
-		{"nearly a megabyte", text.Size(mb - 1), "1024 KB"},
-		{"megabytes", text.Size(128 * mb), "128 MB"},
-		{"no records", text.Count(0), "0"},
-		{"plain", text.Count(99_999), "99999"},
-		{"thousands", text.Count(100_000), "100k"},
-		{"millions", text.Count(1_234_567), "1.23M"},
-		{"no time", text.Duration(0), "0s"},
-		{"seconds", text.Duration(59*time.Second + 999*time.Millisecond), "59s"},
-		{"minutes", text.Duration(5*time.Minute + 2*time.Second), "5m02s"},
-		{"hours", text.Duration(23*time.Hour + 59*time.Minute), "23h59m"},
-		{"days", text.Duration(74 * time.Hour), "3d02h"},
 		{"not later than now", text.Duration(age(time.Unix(10, 0), time.Unix(5, 0))), "0s"},
-		{"short enough", text.Shorten("orders", 6), "orders"},
-		{"too long", text.Shorten("orders-europe-1", 9), "orde…pe-1"},
 		{"a day", span24(86400), "24h"},
 		{"an hour and a half", span24(5400), "1h30m"},
 		{"ninety seconds", span24(90), "1m30s"},
-		{"a password", inspect.WithoutUser("nats://u:p@a:4222, b:4222,tls://t@c:1"), "nats://a:4222,b:4222,tls://c:1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
