@@ -14,6 +14,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/internal/inspect"
@@ -226,8 +227,8 @@ func (r *reader) read(ctx context.Context, config jetstream.ConsumerConfig) ([]e
 	config.FilterSubject = r.subject
 	next := r.next
 	var entries []entry
-	_, err := inspect.Read(ctx, r.js, names.ErrorsStream, config, inspect.Everything, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		entries = append(entries, newEntry(m.Data(), meta.Timestamp))
+	_, err := inspect.Read(ctx, r.js, names.ErrorsStream, config, inspect.Everything, func(m *nats.Msg, meta *nats.MsgMetadata) error {
+		entries = append(entries, newEntry(m.Data, meta.Timestamp))
 		next = max(next, meta.Sequence.Stream+1)
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/internal/inspect"
@@ -87,8 +88,8 @@ func (c Command) collect(ctx context.Context, js jetstream.JetStream, now time.T
 	config := jetstream.ConsumerConfig{
 		FilterSubjects: c.subjects(), DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &k.window.from,
 	}
-	_, err = inspect.Read(ctx, js, names.MetricsStream, config, inspect.Everything, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
-		k.add(m.Data())
+	_, err = inspect.Read(ctx, js, names.MetricsStream, config, inspect.Everything, func(m *nats.Msg, _ *nats.MsgMetadata) error {
+		k.add(m.Data)
 		return nil
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
