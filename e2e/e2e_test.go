@@ -54,7 +54,8 @@ const role = "arn:aws:iam::000000000000:role/delivery"
 func destination(bucket, prefix string, interval int32) *types.ExtendedS3DestinationConfiguration {
 	return &types.ExtendedS3DestinationConfiguration{
 		RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + bucket), Prefix: aws.String(prefix),
-		BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(interval)},
+		BufferingHints:           &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(interval)},
+		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: aws.Bool(true)},
 	}
 }
 

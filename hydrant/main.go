@@ -14,6 +14,8 @@ import (
 
 	"hydrant/hydrant/allinone"
 	"hydrant/hydrant/internal/s3server"
+	"hydrant/hydrant/logs"
+	"hydrant/hydrant/metrics"
 	"hydrant/hydrant/status"
 	"hydrant/shared/service"
 	"hydrant/shared/settings"
@@ -26,6 +28,8 @@ Every flag is also an environment variable: --data-dir is HYDRANT_DATA_DIR. "hyd
 type commands struct {
 	Run      runCommand       `cmd:"" help:"Run everything in one process: API, buffer, S3 delivery, NATS and an S3 server."`
 	Status   status.Command   `cmd:"" help:"Show what each delivery stream has buffered, pending, delivered, set aside and expired."`
+	Logs     logs.Command     `cmd:"" help:"Show the error log of a delivery stream: what failed, why, and what to do."`
+	Metrics  metrics.Command  `cmd:"" help:"Show the metrics of a delivery stream over time: what came, what was delivered, how fast."`
 	S3Server s3ServerCommand  `cmd:"" name:"s3-server" hidden:"" help:"The S3 server that run starts as a child process."`
 	Version  kong.VersionFlag `name:"version" help:"Print the version and stop."`
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/batch"
 	"hydrant/shared/jspull"
 	"hydrant/shared/names"
@@ -97,7 +98,7 @@ func (c *collector) readBuffered(ctx context.Context, l look, r *row, shard name
 	if cursor, ok := l.cursor(&r.Leg, shard); ok {
 		config = jetstream.ConsumerConfig{HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: cursor.last + 1}
 	}
-	total, err := read(ctx, c.js, log.JetStream(), config, limit, r.addBuffered)
+	total, err := inspect.Read(ctx, c.js, log.JetStream(), config, limit, r.addBuffered)
 	if errors.Is(err, jetstream.ErrStreamNotFound) { // deleted meanwhile
 		return nil
 	}
@@ -150,7 +151,7 @@ func (c *collector) readPending(ctx context.Context, l look, r *row, limit uint6
 		config.OptStartSeq = info.AckFloor.Stream + 1
 		r.Failing.Batches = int64(info.NumRedelivered)
 	}
-	total, err := read(ctx, c.js, names.BatchesStream, config, limit, func(m *nats.Msg, meta *nats.MsgMetadata) error {
+	total, err := inspect.Read(ctx, c.js, names.BatchesStream, config, limit, func(m *nats.Msg, meta *nats.MsgMetadata) error {
 		r.addPending(l, m, meta)
 		return nil
 	})

@@ -2,19 +2,17 @@ package status
 
 import (
 	"context"
-	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/names"
 )
 
 const (
-	everything = math.MaxUint64
-
 	// maxMessages bounds what is counted of one log and of one leg's batches, maxTogether of all of them, so that a look
 	// ends in seconds whatever the backlog; fewest is counted of each in any case.
 	maxMessages = 200_000
@@ -43,7 +41,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Collect returns the state of each leg of each delivery stream, by name. Its errors are ErrNoInstallation,
+// Collect returns the state of each leg of each delivery stream, by name. Its errors are inspect.ErrNoInstallation,
 // catalog.ErrNotFound for a delivery stream in Options that does not exist, and whatever keeps it from reading; what
 // concerns one leg alone is in Leg.Problem.
 func Collect(ctx context.Context, js jetstream.JetStream, o Options) ([]Leg, error) {
@@ -65,6 +63,7 @@ func newCollector(js jetstream.JetStream, o Options) *collector {
 type row struct {
 	Leg
 	began   time.Time // records that arrived earlier are not the leg's
+	logging bool      // failures are written to the error log
 	pending []pendingBatch
 }
 
@@ -108,7 +107,7 @@ func rowsOf(documents []document) []row {
 		}
 		for _, leg := range legs {
 			base.Leg = leg.Leg
-			rows = append(rows, row{Leg: base, began: leg.Since})
+			rows = append(rows, row{Leg: base, began: leg.Since, logging: inspect.LogOptions(d.DeliveryStream, leg.Leg).Enabled})
 		}
 	}
 	return rows

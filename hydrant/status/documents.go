@@ -10,12 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
 )
-
-// ErrNoInstallation means that NATS answers and that no service of Hydrant ever ran on it.
-var ErrNoInstallation = errors.New("no Hydrant there: none of its services has been started on this NATS yet")
 
 // document is a delivery stream's document, or why it cannot be read.
 type document struct {
@@ -27,10 +25,7 @@ type document struct {
 // readCatalog returns the documents of the chosen delivery streams, or of all when none is chosen, by name. A chosen one
 // that does not exist is an error, one that goes away meanwhile is not.
 func readCatalog(ctx context.Context, js jetstream.JetStream, chosen []names.Stream) ([]document, error) {
-	c, err := catalog.Open(ctx, js)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, ErrNoInstallation
-	}
+	c, err := inspect.Catalog(ctx, js)
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +49,8 @@ func readCatalog(ctx context.Context, js jetstream.JetStream, chosen []names.Str
 }
 
 func readDocument(ctx context.Context, c *catalog.Catalog, name names.Stream) (document, error) {
-	d, err := c.Read(ctx, name)
+	d, err := inspect.DeliveryStream(ctx, c, name)
 	switch {
-	case err == nil && d.Name != name: // two names that only differ in what a key cannot hold
-		return document{}, fmt.Errorf("%w: %s", catalog.ErrNotFound, name)
 	case err == nil:
 		return document{name: d.Name, DeliveryStream: d}, nil
 	case ctx.Err() != nil || errors.Is(err, catalog.ErrNotFound):
@@ -72,7 +65,7 @@ func readDocument(ctx context.Context, c *catalog.Catalog, name names.Stream) (d
 func everyName(ctx context.Context, js jetstream.JetStream) ([]names.Stream, error) {
 	prefix := "$KV." + names.CatalogBucket + "."
 	var all []names.Stream
-	err := lastOfEach(ctx, js, "KV_"+names.CatalogBucket, []string{prefix + ">"}, func(m *nats.Msg) {
+	err := inspect.LastOfEach(ctx, js, "KV_"+names.CatalogBucket, []string{prefix + ">"}, func(m *nats.Msg) {
 		if operation := m.Header.Get("KV-Operation"); operation == "" || operation == "PUT" {
 			all = append(all, names.StreamFromKey(strings.TrimPrefix(m.Subject, prefix)))
 		}

@@ -2,13 +2,12 @@ package status
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
@@ -28,9 +27,8 @@ func (c *collector) failures(ctx context.Context, rows []row, now time.Time) err
 	if len(failing) == 0 {
 		return nil
 	}
-	everyLog := func(s names.Stream) string { return names.ErrorsSubject(s, "*") }
-	return lastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, everyLog), func(m *nats.Msg) {
-		entry, err := readEntry(m.Data)
+	err := inspect.LastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, names.StreamErrors), func(m *nats.Msg) {
+		entry, err := delivery.DecodeLogEntry(m.Data)
 		if err != nil {
 			return // the error log is for people; what is not an entry says nothing about a leg
 		}
@@ -38,17 +36,10 @@ func (c *collector) failures(ctx context.Context, rows []row, now time.Time) err
 			r.blame(entry, now)
 		}
 	})
-}
-
-func readEntry(data []byte) (delivery.LogEntry, error) {
-	var entry delivery.LogEntry
-	if err := json.Unmarshal(data, &entry); err != nil {
-		return delivery.LogEntry{}, err
+	for _, r := range failing {
+		r.Failing.LoggingOff = r.Failing.LastErrorCode == "" && !r.logging
 	}
-	if entry.Format > batch.Format {
-		return delivery.LogEntry{}, fmt.Errorf("error log: %w", batch.ErrNewerFormat)
-	}
-	return entry, nil
+	return err
 }
 
 // legOf returns <stream id>.<leg> of a batch's name.

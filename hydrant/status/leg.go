@@ -61,12 +61,14 @@ type Expired struct {
 }
 
 // Failing is the pending batches that were given to a worker more than once. The error is the newest in the delivery
-// stream's error log, if it is of this leg and recent.
+// stream's error log, if it is of this leg and recent. LoggingOff says that there is none and why: the delivery stream's
+// CloudWatchLoggingOptions do not enable it.
 type Failing struct {
 	Batches          int64     `json:"batches"`
 	LastErrorCode    string    `json:"last_error_code,omitempty"`
 	LastErrorMessage string    `json:"last_error_message,omitempty"`
 	LastErrorAt      time.Time `json:"last_error_at,omitzero"`
+	LoggingOff       bool      `json:"logging_off,omitempty"`
 }
 
 // undelivered notes a record that waits since at.

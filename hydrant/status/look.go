@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
 )
@@ -35,7 +36,7 @@ func (c *collector) look(ctx context.Context, rows []row) (look, error) {
 	if len(rows) == 0 {
 		return l, nil
 	}
-	err := lastOfEach(ctx, c.js, names.BatchesStream, c.filters(names.AllBatches, names.StreamBatches), l.addCursor)
+	err := inspect.LastOfEach(ctx, c.js, names.BatchesStream, c.filters(names.AllBatches, names.StreamBatches), l.addCursor)
 	if err != nil {
 		return look{}, err
 	}

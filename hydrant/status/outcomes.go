@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
 )
@@ -52,7 +53,7 @@ func (o *outcomes) read(ctx context.Context, js jetstream.JetStream, filters []s
 		config = jetstream.ConsumerConfig{FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
 	}
 	o.forget(since)
-	_, err = read(ctx, js, names.DeliveriesStream, config, everything, func(m *nats.Msg, meta *nats.MsgMetadata) error {
+	_, err = inspect.Read(ctx, js, names.DeliveriesStream, config, inspect.Everything, func(m *nats.Msg, meta *nats.MsgMetadata) error {
 		o.add(m, meta)
 		return nil
 	})

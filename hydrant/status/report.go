@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
+	"hydrant/hydrant/internal/text"
 	"hydrant/shared/broker"
 	"hydrant/shared/names"
 )
@@ -54,7 +56,7 @@ func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg br
 		Time:         now.UTC(),
 		SinceSeconds: int64(c.options.Since / time.Second),
 		NATS: Server{
-			Name: conn.ConnectedServerName(), Version: conn.ConnectedServerVersion(), URL: withoutUser(conn.ConnectedUrl()),
+			Name: conn.ConnectedServerName(), Version: conn.ConnectedServerVersion(), URL: inspect.WithoutUser(conn.ConnectedUrl()),
 		},
 		Store:           store,
 		DeliveryStreams: countStreams(legs),
@@ -82,29 +84,12 @@ func countStreams(legs []Leg) int {
 	return len(seen)
 }
 
-// withoutUser takes user and password out of addresses separated by commas.
-func withoutUser(addresses string) string {
-	list := strings.Split(addresses, ",")
-	for i, a := range list {
-		a = strings.TrimSpace(a)
-		if at := strings.LastIndexByte(a, '@'); at >= 0 {
-			scheme, _, found := strings.Cut(a[:at], "://")
-			a = a[at+1:]
-			if found {
-				a = scheme + "://" + a
-			}
-		}
-		list[i] = a
-	}
-	return strings.Join(list, ",")
-}
-
 // render writes the report for people.
 func (r Report) render(w io.Writer) error {
 	if err := Render(w, r.Legs, r.Time); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", wrapped(r.summary(), lineWidth))
+	_, err := fmt.Fprintf(w, "\n%s\n", text.Wrapped(r.summary(), lineWidth))
 	return err
 }
 
@@ -125,11 +110,11 @@ func (r Report) summary() string {
 func (s Store) String() string {
 	switch {
 	case s.LimitBytes > 0:
-		return fmt.Sprintf("%s of %s (%.0f %%)", size(s.UsedBytes), size(s.LimitBytes), 100*float64(s.UsedBytes)/float64(s.LimitBytes))
+		return fmt.Sprintf("%s of %s (%.0f %%)", text.Size(s.UsedBytes), text.Size(s.LimitBytes), 100*float64(s.UsedBytes)/float64(s.LimitBytes))
 	case s.Problem != "":
-		return fmt.Sprintf("%s, limit not known (%s)", size(s.UsedBytes), s.Problem)
+		return fmt.Sprintf("%s, limit not known (%s)", text.Size(s.UsedBytes), s.Problem)
 	default:
-		return fmt.Sprintf("%s, limit not known (--store-bytes or --nats-monitor-url tells it)", size(s.UsedBytes))
+		return fmt.Sprintf("%s, limit not known (--store-bytes or --nats-monitor-url tells it)", text.Size(s.UsedBytes))
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/broker"
 	"hydrant/shared/names"
 )
@@ -69,7 +70,7 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 func done(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (c Command) run(ctx context.Context, stdout io.Writer) error {
-	conn, err := connect(ctx, c.NATS)
+	conn, err := inspect.Connect(ctx, c.NATS, "hydrant status")
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (c Command) run(ctx context.Context, stdout io.Writer) error {
 	collector := newCollector(js, Options{Streams: c.Streams, Since: c.Since})
 	look := func() (Report, error) {
 		r, err := report(ctx, conn, js, c.NATS, collector)
-		return r, explain(err, withoutUser(c.NATS.NATSURL))
+		return r, inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
 	}
 	r, err := look()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
@@ -68,6 +69,28 @@ func TestRunOnce(t *testing.T) {
 	in.must(decoder.Decode(&report))
 	if report.DeliveryStreams != 4 || len(report.Legs) != 4 || report.Store.UsedBytes == 0 || report.Store.LimitBytes == 0 {
 		t.Errorf("report is %+v", report)
+	}
+}
+
+// A leg whose failures are not logged says so.
+func TestLoggingOff(t *testing.T) {
+	in := newInstallation(t)
+	d := in.stream("demo", id("d"), 1)
+	in.put(d, 0, 10)
+	b := in.cut(d, 0, 1, 1, time.Now())
+	in.sink(d, 2, func(uint64) bool { return false })
+	run := func() string {
+		var out bytes.Buffer
+		in.must(Command{NATS: in.cfg, Since: time.Hour}.Run(t.Context(), &out))
+		return strings.Join(strings.Fields(out.String()), " ")
+	}
+	const hint = `demo s3: 1 pending batch was tried more than once; why is not known, because error logging is off: "hydrant logs demo" says how to turn it on`
+	if got := run(); !strings.Contains(got, hint) {
+		t.Errorf("got %s", got)
+	}
+	in.failed(b, "S3.AccessDenied", time.Now()) // from before it was turned off
+	if got := run(); strings.Contains(got, "logging is off") || !strings.Contains(got, "last error S3.AccessDenied") {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -156,7 +179,7 @@ func TestUnreachable(t *testing.T) {
 		{"nobody answers", "nats://" + silent.Addr().String(), "no NATS at nats://" + silent.Addr().String() + ": " + hint},
 		{"wrong password", strings.Replace(refusing.URL(), "//", "//hydrant:wrong@", 1), "no NATS at " + refusing.URL() + ": " + hint + ": nats: Authorization Violation"},
 		{"no JetStream", bare.URL(), "no JetStream"},
-		{"no installation", empty.URL(), ErrNoInstallation.Error()},
+		{"no installation", empty.URL(), inspect.ErrNoInstallation.Error()},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

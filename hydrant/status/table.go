@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"hydrant/hydrant/internal/text"
 )
 
 // lineWidth is what a table and the notes under it keep within.
@@ -77,17 +79,17 @@ func table(b *strings.Builder, legs []Leg, now time.Time) {
 func cells(l Leg, now time.Time) []string {
 	oldest := "-"
 	if !l.OldestUndelivered.IsZero() {
-		oldest = duration(age(l.OldestUndelivered, now))
+		oldest = text.Duration(age(l.OldestUndelivered, now))
 	}
 	// A message that expired uncounted held a record or more.
-	expired := mark(l.Expired.Messages > 0) + count(l.Expired.Records+int64(l.Expired.Messages))
+	expired := mark(l.Expired.Messages > 0) + text.Count(l.Expired.Records+int64(l.Expired.Messages))
 	buffered, pending := mark(l.Buffered.LowerBound), mark(l.Pending.LowerBound)
 	return []string{
 		string(l.Stream), orDash(l.Status), orDash(string(l.Leg)),
-		buffered + count(l.Buffered.Records), buffered + size(l.Buffered.Bytes),
-		pending + count(l.Pending.Batches), pending + count(l.Pending.Records), pending + size(l.Pending.Bytes),
-		count(l.Delivered.Records), size(l.Delivered.Bytes),
-		count(l.SetAside.Records), expired, oldest,
+		buffered + text.Count(l.Buffered.Records), buffered + text.Size(l.Buffered.Bytes),
+		pending + text.Count(l.Pending.Batches), pending + text.Count(l.Pending.Records), pending + text.Size(l.Pending.Bytes),
+		text.Count(l.Delivered.Records), text.Size(l.Delivered.Bytes),
+		text.Count(l.SetAside.Records), expired, oldest,
 	}
 }
 
@@ -157,7 +159,7 @@ func fit(cols []column, rows [][]string) []int {
 	}
 	widths[0] = min(widths[0], rest)
 	for _, cells := range rows {
-		cells[0] = shorten(cells[0], widths[0])
+		cells[0] = text.Shorten(cells[0], widths[0])
 	}
 	return widths
 }
@@ -211,7 +213,7 @@ func notes(b *strings.Builder, legs []Leg, now time.Time) {
 			lines = append(lines, name+": "+l.Problem)
 		}
 		if l.Failing.Batches > 0 {
-			lines = append(lines, name+": "+failing(l.Failing, now))
+			lines = append(lines, name+": "+failing(l, now))
 		}
 	}
 	legend := "1 KB is 1024 bytes"
@@ -220,18 +222,22 @@ func notes(b *strings.Builder, legs []Leg, now time.Time) {
 	}
 	for _, line := range append(lines, legend) {
 		b.WriteByte('\n')
-		b.WriteString(wrapped(line, lineWidth))
+		b.WriteString(text.Wrapped(line, lineWidth))
 	}
 	b.WriteByte('\n')
 }
 
-func failing(f Failing, now time.Time) string {
-	text := fmt.Sprintf("%s pending batches were tried more than once", count(f.Batches))
+func failing(l Leg, now time.Time) string {
+	f := l.Failing
+	said := fmt.Sprintf("%s pending batches were tried more than once", text.Count(f.Batches))
 	if f.Batches == 1 {
-		text = "1 pending batch was tried more than once"
+		said = "1 pending batch was tried more than once"
 	}
-	if f.LastErrorCode == "" {
-		return text
+	switch {
+	case f.LoggingOff:
+		return fmt.Sprintf("%s; why is not known, because error logging is off: \"hydrant logs %s\" says how to turn it on", said, l.Stream)
+	case f.LastErrorCode == "":
+		return said
 	}
-	return fmt.Sprintf("%s; last error %s, %s ago: %s", text, f.LastErrorCode, duration(age(f.LastErrorAt, now)), f.LastErrorMessage)
+	return fmt.Sprintf("%s; last error %s, %s ago: %s", said, f.LastErrorCode, text.Duration(age(f.LastErrorAt, now)), f.LastErrorMessage)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"hydrant/hydrant/internal/text"
 	"hydrant/shared/names"
 )
 
@@ -42,33 +43,11 @@ func TestRenderFits(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
-	const kb, mb = 1 << 10, 1 << 20
 	tests := []struct{ name, got, want string }{
-		{"no bytes", size(0), "0 B"},
-		{"bytes", size(1023), "1023 B"},
-		{"a kilobyte", size(kb), "1.00 KB"},
-		{"two digits", size(12*kb + kb/2), "12.5 KB"},
-		{"three digits", size(345 * kb), "345 KB"},
-		{"nearly ten", size(10*kb - 1), "10.0 KB"},
-		{"nearly a hundred", size(100*kb - 1), "100 KB"},
-		{"nearly a megabyte", size(mb - 1), "1024 KB"},
-		{"megabytes", size(128 * mb), "128 MB"},
-		{"no records", count(0), "0"},
-		{"plain", count(99_999), "99999"},
-		{"thousands", count(100_000), "100k"},
-		{"millions", count(1_234_567), "1.23M"},
-		{"no time", duration(0), "0s"},
-		{"seconds", duration(59*time.Second + 999*time.Millisecond), "59s"},
-		{"minutes", duration(5*time.Minute + 2*time.Second), "5m02s"},
-		{"hours", duration(23*time.Hour + 59*time.Minute), "23h59m"},
-		{"days", duration(74 * time.Hour), "3d02h"},
-		{"not later than now", duration(age(time.Unix(10, 0), time.Unix(5, 0))), "0s"},
-		{"short enough", shorten("orders", 6), "orders"},
-		{"too long", shorten("orders-europe-1", 9), "orde…pe-1"},
+		{"not later than now", text.Duration(age(time.Unix(10, 0), time.Unix(5, 0))), "0s"},
 		{"a day", span24(86400), "24h"},
 		{"an hour and a half", span24(5400), "1h30m"},
 		{"ninety seconds", span24(90), "1m30s"},
-		{"a password", withoutUser("nats://u:p@a:4222, b:4222,tls://t@c:1"), "nats://a:4222,b:4222,tls://c:1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,6 +31,7 @@ import (
 
 	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/broker"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
 	"hydrant/shared/session"
@@ -81,6 +82,7 @@ type Service struct {
 	log      *slog.Logger
 	registry prometheus.Registerer
 	metrics  *apiMetrics
+	points   *datapoints.Recorder
 	listener net.Listener
 	server   *webServer
 	session  session.Session
@@ -99,7 +101,12 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 		return nil, err
 	}
 	memory := newMemory(cfg.RequestMemory)
-	metrics, err := newAPIMetrics(runtime.Metrics, memory)
+	points, err := datapoints.NewRecorder("ingest", runtime.Metrics, runtime.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, log: runtime.Log, registry: runtime.Metrics, points: points, model: constraints, resumeAfter: resumeAfter}
+	metrics, err := newAPIMetrics(runtime.Metrics, memory, points, s.exists)
 	if err != nil {
 		return nil, err
 	}
@@ -107,17 +114,15 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen (HYDRANT_LISTEN): %w", err)
 	}
-	return &Service{
-		cfg:      cfg,
-		log:      runtime.Log,
-		registry: runtime.Metrics,
-		metrics:  metrics,
-		listener: listener,
-		model:    constraints,
-		server:   &webServer{limits: defaultLimits(), memory: memory, metrics: metrics, log: runtime.Log},
+	s.metrics, s.listener = metrics, listener
+	s.server = &webServer{limits: defaultLimits(), memory: memory, metrics: metrics, log: runtime.Log}
+	return s, nil
+}
 
-		resumeAfter: resumeAfter,
-	}, nil
+// exists reports whether a delivery stream is in the catalog, as far as this replica knows.
+func (s *Service) exists(name names.Stream) bool {
+	view := s.session.View()
+	return view != nil && view.Get(name) != nil
 }
 
 // Addr is the address of the HTTP API.
@@ -183,6 +188,7 @@ func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
 	operations := a.operations()
 	s.server.operations.Store(&operations)
 	return service.RunAll(ctx, gate.Run, puts.Run,
+		func(ctx context.Context) error { return s.points.Run(ctx, open.Conn) },
 		func(ctx context.Context) error { view.Run(ctx, a.changed); return nil },
 		func(ctx context.Context) error { refresher.run(ctx); return nil },
 		func(ctx context.Context) error { cycle.run(ctx); return nil },

@@ -8,11 +8,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hydrant/shared/catalog"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 )
 
-// apiMetrics count what the API does, under names after those of the Firehose guide.
+// apiMetrics count what the API does, under names after those of the Firehose guide: for Prometheus, and as datapoints.
 type apiMetrics struct {
+	points *datapoints.Recorder
+	exists func(names.Stream) bool
+
 	requests *prometheus.HistogramVec // by operation
 	errors   *prometheus.CounterVec   // by operation and code
 
@@ -26,11 +30,14 @@ type putMetrics struct {
 	requests, records, bytes *prometheus.CounterVec
 }
 
-func newAPIMetrics(registry prometheus.Registerer, memory *memory) (*apiMetrics, error) {
+// newAPIMetrics registers the metrics. Datapoints are recorded of delivery streams that exist; somebody else runs the recorder.
+func newAPIMetrics(registry prometheus.Registerer, memory *memory, points *datapoints.Recorder, exists func(names.Stream) bool) (*apiMetrics, error) {
 	perStream := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hydrant_" + name, Help: help}, []string{"stream"})
 	}
 	m := &apiMetrics{
+		points: points,
+		exists: exists,
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "hydrant_api_request_seconds",
 			Help:    "Time from a request's header to its answer.",
@@ -81,11 +88,12 @@ func (m *apiMetrics) perStream() []*prometheus.CounterVec {
 	}
 }
 
-func (m *apiMetrics) observe(operation string, took time.Duration, failure *apiFailure) {
-	m.requests.WithLabelValues(operation).Observe(took.Seconds())
+func (m *apiMetrics) observe(call *request, took time.Duration, failure *apiFailure) {
+	m.requests.WithLabelValues(call.name).Observe(took.Seconds())
 	if failure != nil {
-		m.errors.WithLabelValues(operation, failure.code).Inc()
+		m.errors.WithLabelValues(call.name, failure.code).Inc()
 	}
+	m.recordCall(call.name, call.stream, took)
 }
 
 // countPut counts a put to a delivery stream that exists, so that no client can make series at will.
@@ -113,6 +121,7 @@ func (m *apiMetrics) countPut(operation string, d *catalog.DeliveryStream, recor
 	count(m.incomingRecords, stored)
 	count(m.incomingBytes, bytes)
 	count(m.failedRecords, len(results)-stored)
+	m.recordPut(operation, d.Name, stored, bytes, len(results)-stored)
 }
 
 // forget drops the series of a delivery stream that is gone.

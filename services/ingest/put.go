@@ -68,6 +68,7 @@ func (a *api) putAll(ctx context.Context, call *request, in putInput) ([]putResu
 		size += len(r.Data)
 	}
 	if err := call.lease.reserve(int64(size)); err != nil { // for the messages, which are copies
+		a.metrics.throttled(names.Stream(*in.Stream), len(records))
 		return nil, overBudget()
 	}
 	d, err := a.active(ctx, *in.Stream)
@@ -81,7 +82,9 @@ func (a *api) putAll(ctx context.Context, call *request, in putInput) ([]putResu
 			d, results = successor, a.puts.put(ctx, successor, call.caller, records)
 		}
 	}
-	a.metrics.countPut(call.name, d, records, results)
+	if !allGone(results) {
+		a.metrics.countPut(call.name, d, records, results)
+	}
 	return results, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"hydrant/shared/names"
 )
 
 // limits bound what a client can hold, and how long.
@@ -67,6 +69,7 @@ type webServer struct {
 type request struct {
 	id     string
 	name   string // of the operation
+	stream names.Stream
 	caller caller
 	body   []byte
 	lease  *lease
@@ -120,7 +123,7 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("x-amzn-RequestId", call.id)
 	output, err := s.serve(w, r, call)
 	failure := s.answer(w, call, output, err)
-	s.metrics.observe(call.name, time.Since(began), failure)
+	s.metrics.observe(call, time.Since(began), failure)
 }
 
 // serve does what r asks for. A panic is answered like any other failure: one bad request must not end the others.
@@ -148,6 +151,7 @@ func (s *webServer) serve(w http.ResponseWriter, r *http.Request, call *request)
 	if err != nil {
 		return nil, err
 	}
+	call.stream = streamOf(input)
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.call)
 	defer cancel()
 	return op.serve(ctx, call, input)

@@ -91,11 +91,25 @@ func classify(to target, err error) error {
 	}
 	code := guideCode(s3Code(err))
 	e := &delivery.Error{Class: delivery.Retryable, Code: code, Message: message(code), Err: fmt.Errorf("%s: %w", to, err)}
+	e.RequestID, e.HostID = requestIDs(err)
 	if refused(err) {
 		e.Class = delivery.Permanent
 	}
 	explain(e, to, err)
 	return e
+}
+
+// requestIDs are what S3's answer says that the request can be found under in its own logs.
+func requestIDs(err error) (request, host string) {
+	var answered interface{ ServiceRequestID() string }
+	if errors.As(err, &answered) {
+		request = answered.ServiceRequestID()
+	}
+	var by interface{ ServiceHostID() string }
+	if errors.As(err, &by) {
+		host = by.ServiceHostID()
+	}
+	return request, host
 }
 
 // s3Code is S3's code of an error, or "" if S3 did not answer.

@@ -204,6 +204,7 @@ func answerWith(status int, code, text string) action {
 	return func(_ http.Handler, w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // or the client may see a broken connection instead
 		w.Header().Set("x-amz-request-id", "REQUEST-"+code)
+		w.Header().Set("x-amz-id-2", "HOST")
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
 		if r.Method != http.MethodHead {

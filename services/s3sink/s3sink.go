@@ -25,10 +25,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
@@ -135,22 +137,21 @@ func checkAddress(setting, address, accepted string) error {
 
 // leg is one of the ways to S3 that the service delivers.
 type leg struct {
-	name      names.Leg
-	logStream string // of the delivery stream's error log
-	metrics   string // prefix
+	name    names.Leg
+	metrics string // prefix
 }
 
 // legs are the destination itself and the backup of the source records.
 func legs() []leg {
 	return []leg{
-		{names.LegS3, "S3Delivery", "delivery_to_s3"},
-		{names.LegBackup, "BackupDelivery", "backup_to_s3"},
+		{names.LegS3, "delivery_to_s3"},
+		{names.LegBackup, "backup_to_s3"},
 	}
 }
 
 func (c Config) delivery(l leg, slots delivery.Slots) delivery.Config {
 	return delivery.Config{
-		Leg: l.name, LogStream: l.logStream, Location: l.bucketARN,
+		Leg: l.name, LogStream: names.LogStream(l.name), Location: l.bucketARN, Logging: l.logging,
 		Workers: c.Workers, Slots: slots, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
 		MinDelay: c.RetryMin, MaxDelay: c.RetryMax,
 	}
@@ -165,11 +166,20 @@ func (l leg) bucketARN(d *catalog.DeliveryStream) string {
 	return aws.ToString(s3.BucketARN)
 }
 
+// logging returns the leg's settings of its error log.
+func (l leg) logging(d *catalog.DeliveryStream) *types.CloudWatchLoggingOptions {
+	if s3 := d.Destination.S3Of(l.name); s3 != nil {
+		return s3.CloudWatchLoggingOptions
+	}
+	return nil
+}
+
 // Service is the S3 sink.
 type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics map[names.Leg]*delivery.Metrics
+	points  *datapoints.Recorder
 	buffers *buffers
 
 	session session.Session
@@ -182,9 +192,13 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}}
+	points, err := datapoints.NewRecorder("s3sink", rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
 	for _, l := range legs() {
-		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics)
+		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)
 	}
 	return s, nil
 }
@@ -218,7 +232,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.serve(ctx, open.JetStream, open.View, d)
 }
 
-// serve delivers until ctx ends. The view and the membership outlive the deliveries that are being finished.
+// serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.
 func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
 	group := members.NewGroup(js, "s3sink", s.log)
 	slots := delivery.NewSlots(s.cfg.Workers)
@@ -239,9 +253,10 @@ func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catal
 	running.Go(func() { view.Run(background, changed) })
 	// Nobody asks who the members are but the operator: the replicas share consumers.
 	running.Go(func() { group.Run(background, func() {}) })
+	running.Go(func() { _ = s.points.Run(background, js.Conn()) }) // it ends with the context, and for no other reason
 	var delivering sync.WaitGroup
 	for _, r := range runners {
-		delivering.Go(func() { _ = r.Run(ctx) }) // it ends with ctx, and for no other reason
+		delivering.Go(func() { _ = r.Run(ctx) }) // the same
 	}
 	delivering.Wait()
 	return ctx.Err()

@@ -65,6 +65,8 @@ func s3Destination(bucket string) *types.ExtendedS3DestinationDescription {
 		BufferingHints:          &types.BufferingHints{SizeInMBs: aws.Int32(5), IntervalInSeconds: aws.Int32(300)},
 		CompressionFormat:       types.CompressionFormatUncompressed,
 		EncryptionConfiguration: &types.EncryptionConfiguration{NoEncryptionConfig: types.NoEncryptionConfigNoEncryption},
+
+		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: aws.Bool(true)},
 	}
 }
 

@@ -76,6 +76,7 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 		names.BatchesStream:              {names.AllBatches, 2 * time.Hour, false},
 		names.DeliveriesStream:           {names.AllDeliveries, 14 * 24 * time.Hour, true},
 		names.ErrorsStream:               {names.AllErrors, 14 * 24 * time.Hour, true},
+		names.MetricsStream:              {names.AllMetrics, 14 * 24 * time.Hour, true},
 		"KV_" + names.CatalogBucket:      {"$KV.STREAMS.>", 0, true},
 		"KV_" + names.MembersBucket:      {"$KV.MEMBERS.>", broker.MemberTTL, true},
 		"KV_" + names.InstallationBucket: {"$KV.HYDRANT.>", 0, true},
@@ -125,6 +126,74 @@ func TestPrepareIsIdempotent(t *testing.T) {
 				t.Errorf("batches are kept for %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// What tells of Hydrant itself is bounded, by what the store has room for; it is never the reason not to start.
+func TestPrepareBoundsErrorsAndMetrics(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		store           int64
+		known           bool
+		errors, metrics int64
+	}{
+		{"large store", 100 << 30, true, 1 << 30 / 1000, 1 << 30 / 350},
+		{"small store", 2 << 30, true, 2 << 30 / 20 / 1000, 2 << 30 / 20 / 350},
+		{"tiny store", 4 << 20, true, 10 << 20 / 1000, 10 << 20 / 350},
+		{"store of unknown size", 1 << 30, false, 1 << 30 / 1000, 1 << 30 / 350},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := natstest.Start(t, func(o *server.Options) { o.JetStreamMaxStore = c.store })
+			cfg := config(s)
+			if !c.known {
+				cfg.NATSMonitorURL = ""
+			}
+			_, js := connect(t, cfg, quiet)
+			// As an earlier version left it.
+			_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]int64{names.ErrorsStream: c.errors, names.MetricsStream: c.metrics} {
+				stream, err := js.Stream(t.Context(), name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := stream.CachedInfo().Config
+				if got.MaxMsgs != want || got.Discard != jetstream.DiscardOld || got.MaxAge != 14*24*time.Hour || got.MaxBytes > 0 {
+					t.Errorf("%s is %+v, want %d messages", name, got, want)
+				}
+				if limited := got.MaxMsgsPerSubject > 0; limited != (name == names.ErrorsStream) {
+					t.Errorf("%s keeps %d of a subject", name, got.MaxMsgsPerSubject)
+				}
+			}
+		})
+	}
+}
+
+// A bound that an operator set is not touched.
+func TestPrepareKeepsAnotherBound(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	_, js := connect(t, cfg, quiet)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxMsgs: 77, MaxMsgsPerSubject: 7, MaxBytes: 5 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), names.ErrorsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.CachedInfo().Config; got.MaxMsgs != 77 || got.MaxMsgsPerSubject != 7 || got.MaxBytes != 5<<20 || got.MaxAge != 14*24*time.Hour {
+		t.Errorf("it is now %+v", got)
 	}
 }
 

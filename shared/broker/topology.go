@@ -41,10 +41,12 @@ const DuplicateWindow = 2 * time.Minute
 func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) error {
 	// A descriptor outlives the records of its batch by an hour, so that a cursor is never gone while a record that it
 	// covers is still there.
+	room := tellingBytes(ctx, js, cfg)
 	streams := []jetstream.StreamConfig{
 		{Name: names.BatchesStream, Subjects: []string{names.AllBatches}, MaxAge: cfg.Retention + time.Hour},
 		{Name: names.DeliveriesStream, Subjects: []string{names.AllDeliveries}, MaxAge: 14 * 24 * time.Hour},
-		{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: 14 * 24 * time.Hour},
+		{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / errorBytes, MaxMsgsPerSubject: mostOfOneLog},
+		{Name: names.MetricsStream, Subjects: []string{names.AllMetrics}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / datapointBytes, AllowAtomicPublish: true},
 	}
 	for _, s := range streams {
 		s.Storage = jetstream.FileStorage
@@ -92,29 +94,6 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 
 // MemberTTL is how long a replica counts as live after its last sign of life.
 const MemberTTL = 10 * time.Second
-
-// ensureStream makes a stream that is missing, and brings the age of one that is there up to the configured one, since a
-// longer retention must not find descriptors that end earlier.
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
-	have, err := js.Stream(ctx, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil // another service was first, with its own settings
-		}
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	config := have.CachedInfo().Config
-	if config.MaxAge >= want.MaxAge {
-		return nil
-	}
-	config.MaxAge = want.MaxAge
-	_, err = js.UpdateStream(ctx, config)
-	return err
-}
 
 // InstallationID returns the installation's id, which is made once. Of several that make it at the same time one wins, and
 // all return its id. After a lost answer a repeat finds what was stored.

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
@@ -72,6 +71,9 @@ type Error struct {
 	Code    string // of the guide's list, for example S3.AccessDenied
 	Message string // the guide's, for the owner of the delivery stream
 	Err     error  // what happened, in the server's words
+
+	RequestID string // of the destination's answer, for those who run it; empty if there was none
+	HostID    string // that S3 gives beside it
 }
 
 func (e *Error) Error() string {
@@ -104,19 +106,4 @@ func classify(ctx context.Context, err error) *Error {
 			Message: "An internal error occurred while attempting to deliver data. Delivery will be retried.",
 		}
 	}
-}
-
-// LogEntry is one entry of a delivery stream's error log, in the form that the guide gives it.
-type LogEntry struct {
-	Format                  int       `json:"format"`
-	DeliveryStreamARN       string    `json:"deliveryStreamARN"`
-	Destination             string    `json:"destination"`
-	DeliveryStreamVersionID int       `json:"deliveryStreamVersionId"`
-	ErrorCode               string    `json:"errorCode"`
-	Message                 string    `json:"message"`
-	Detail                  string    `json:"detail,omitempty"`
-	Batch                   batch.ID  `json:"batch,omitempty"`
-	Attempt                 int       `json:"attempt,omitempty"`
-	Records                 int       `json:"records,omitempty"`
-	Time                    time.Time `json:"time"`
 }

@@ -19,6 +19,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -43,6 +44,10 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func textLog(to *lines) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // destination is one that does what it is told, and remembers how it was called.
@@ -152,14 +157,29 @@ func (i *installation) stream(name names.Stream) *catalog.DeliveryStream {
 		Name: name, ID: names.NewStreamID(), ARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/" + string(name),
 		Status: types.DeliveryStreamStatusActive, Created: time.Now().UTC(), Shards: 1, RetentionSeconds: 3600, Version: 1,
 		Destination: catalog.Destination{ID: "destinationId-000000000001", S3: &types.ExtendedS3DestinationDescription{
-			BucketARN:      ptr("arn:aws:s3:::bucket"),
-			BufferingHints: &types.BufferingHints{SizeInMBs: ptr(int32(5)), IntervalInSeconds: ptr(int32(300))},
+			BucketARN:                ptr("arn:aws:s3:::bucket"),
+			BufferingHints:           &types.BufferingHints{SizeInMBs: ptr(int32(5)), IntervalInSeconds: ptr(int32(300))},
+			CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(true)},
 		}},
 	}
 	if err := i.catalog.Create(i.t.Context(), d); err != nil {
 		i.t.Fatal(err)
 	}
 	return d
+}
+
+// logging gives a delivery stream other settings of its error log.
+func (i *installation) logging(name names.Stream, to *types.CloudWatchLoggingOptions) {
+	i.t.Helper()
+	_, err := i.catalog.Update(i.t.Context(), name, func(d *catalog.DeliveryStream) error {
+		s3 := *d.Destination.S3
+		s3.CloudWatchLoggingOptions = to
+		d.Replace(catalog.Destination{ID: d.Destination.ID, S3: &s3}, time.Now())
+		return nil
+	})
+	if err != nil {
+		i.t.Fatal(err)
+	}
 }
 
 // reconfigure gives a delivery stream its next version.
@@ -206,7 +226,10 @@ func testConfig() Config {
 	return Config{
 		Leg: names.LegS3, LogStream: "S3Delivery",
 		Location: func(d *catalog.DeliveryStream) string { return *d.Destination.S3.BucketARN },
-		Workers:  4, PerStream: 2, AckWait: 10 * time.Minute, Grace: time.Minute,
+		Logging: func(d *catalog.DeliveryStream) *types.CloudWatchLoggingOptions {
+			return d.Destination.S3.CloudWatchLoggingOptions
+		},
+		Workers: 4, PerStream: 2, AckWait: 10 * time.Minute, Grace: time.Minute,
 		MinDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond,
 	}
 }
@@ -217,6 +240,7 @@ type running struct {
 	view     *catalog.View
 	conn     *nats.Conn
 	registry *prometheus.Registry
+	recorder *datapoints.Recorder
 	log      *lines
 	stop     func()
 }
@@ -241,9 +265,12 @@ func (i *installation) runOn(conn *nats.Conn, cfg Config, d Destination, gate *s
 		i.t.Fatal(err)
 	}
 	r := &running{conn: conn, registry: prometheus.NewRegistry(), log: new(lines)}
-	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := textLog(r.log)
+	if r.recorder, err = datapoints.NewRecorder("test", r.registry, log); err != nil {
+		i.t.Fatal(err)
+	}
 	r.view = catalog.NewView(c, log)
-	r.Runner = NewRunner(cfg, js, r.view, d, NewMetrics("delivery_to_s3", r.registry), log)
+	r.Runner = NewRunner(cfg, js, r.view, d, NewMetrics("delivery_to_s3", r.registry, r.recorder), log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -18,7 +18,9 @@ import (
 // Config says how a leg's batches are delivered.
 type Config struct {
 	Leg       names.Leg
-	LogStream string // of the guide: S3Delivery, RedshiftDelivery or ElasticsearchDelivery
+	LogStream string // of the guide, for delivery streams that name none: S3Delivery, RedshiftDelivery or ElasticsearchDelivery
+	// Logging returns a delivery stream's settings of its error log, which may be nil.
+	Logging func(*catalog.DeliveryStream) *types.CloudWatchLoggingOptions
 	// Location returns where a delivery stream delivers to, for its error log.
 	Location func(*catalog.DeliveryStream) string
 
@@ -46,6 +48,8 @@ type Runner struct {
 	view        *catalog.View
 	destination Destination
 	metrics     *Metrics
+	errors      *errorLog
+	cleaner     cleaner
 	log         *slog.Logger
 	slots       Slots
 
@@ -59,7 +63,10 @@ func NewRunner(cfg Config, js jetstream.JetStream, view *catalog.View, d Destina
 		slots = NewSlots(cfg.Workers)
 	}
 	return &Runner{
-		cfg: cfg, js: js, view: view, destination: d, metrics: m, log: log, slots: slots,
+		cfg: cfg, js: js, view: view, destination: d, metrics: m, log: log,
+		errors:  newErrorLog(js, cfg, log),
+		cleaner: newCleaner(),
+		slots:   slots,
 		changes: make(chan names.Stream, 1024),
 	}
 }
@@ -80,6 +87,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	lanes := map[names.Stream]*lane{}
 	var running sync.WaitGroup
+	defer r.errors.close(ctx)
 	defer running.Wait()
 	for {
 		select {
@@ -118,6 +126,7 @@ func (r *Runner) reconcile(ctx context.Context, lanes map[names.Stream]*lane, na
 		have.stop()
 		delete(lanes, name)
 		r.metrics.forget(name)
+		r.errors.forget(have.id)
 	}
 	if !wanted {
 		return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -102,6 +103,7 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 		case 1:
 			return Result{}, &Error{
 				Class: Permanent, Code: "S3.NoSuchBucket", Message: "The specified bucket does not exist.", Err: errors.New("404 from s3.example"),
+				RequestID: "4442587FB7D0A2F9", HostID: "host+id=",
 			}
 		case 2:
 			return Result{}, fmt.Errorf("wrapped: %w", &Error{Class: Retryable, Code: "S3.AccessDenied", Message: "Access was denied."})
@@ -130,14 +132,15 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 		var entry map[string]any
 		return entry, json.Unmarshal(data, &entry)
 	})
+	into := `"logGroup":"/aws/kinesisfirehose/web.clicks","logStream":"S3Delivery",`
 	want := []string{
-		`{"attempt":1,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","detail":"404 from s3.example","errorCode":"S3.NoSuchBucket","format":1,` +
-			`"message":"The specified bucket does not exist.","records":100}`,
-		`{"attempt":2,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","errorCode":"S3.AccessDenied","format":1,"message":"Access was denied.","records":100}`,
-		`{"attempt":3,"batch":"` + string(id) + `","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
-			`"destination":"arn:aws:s3:::bucket","detail":"something unforeseen","errorCode":"InternalError","format":1,` +
+		`{"attempt":1,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","detail":"404 from s3.example","errorCode":"S3.NoSuchBucket","format":1,"hostId":"host+id=",` + into +
+			`"message":"The specified bucket does not exist.","records":100,"requestId":"4442587FB7D0A2F9"}`,
+		`{"attempt":2,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","errorCode":"S3.AccessDenied","format":1,` + into + `"message":"Access was denied.","records":100}`,
+		`{"attempt":3,"batch":"` + string(id) + `","bucket":"bucket","deliveryStreamARN":"` + stream.ARN + `","deliveryStreamVersionId":1,` +
+			`"destination":"arn:aws:s3:::bucket","detail":"something unforeseen","errorCode":"InternalError","format":1,` + into +
 			`"message":"An internal error occurred while attempting to deliver data. Delivery will be retried.","records":100}`,
 	}
 	if len(raw) != len(want) {
@@ -159,6 +162,58 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 	}
 	if m, err := stored.GetLastMsgForSubject(t.Context(), "errors.web~clicks.S3Delivery"); err != nil || m == nil {
 		t.Errorf("the entries are not on the stream's subject: %v", err)
+	}
+}
+
+// The guide's metrics, as a service leaves them when it ends.
+func TestDatapoints(t *testing.T) {
+	i := install(t)
+	stream := i.stream("web.clicks")
+	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+		switch {
+		case a.Batch.First > 1:
+			return Result{Outcome: batch.Expired, ExpiredRecords: 100}, nil
+		case a.Number == 1:
+			return Result{}, errors.New("not yet")
+		}
+		return succeed(ctx, a)
+	})
+	r := i.run(testConfig(), to)
+	i.awaitOutcome(i.cut(describe(stream, 0)), i.cut(describe(stream, 1)))
+	i.awaitAllAcknowledged(stream)
+	r.stop()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.recorder.Run(ended, r.conn)
+	got := map[string]datapoints.Datapoint{}
+	for _, d := range entries(i, names.MetricsStream, datapoints.Decode) {
+		sum := got[d.Metric]
+		sum.Sum += d.Sum
+		sum.Samples += d.Samples
+		sum.Max = max(sum.Max, d.Max)
+		got[d.Metric] = sum
+	}
+	for metric, want := range map[string]datapoints.Datapoint{
+		"DeliveryToS3.Bytes": {Sum: 1000, Samples: 1}, "DeliveryToS3.Records": {Sum: 100, Samples: 1},
+		"DeliveryToS3.ObjectCount": {Sum: 1, Samples: 1}, "DeliveryToS3.Success": {Sum: 1, Samples: 2},
+	} {
+		if d := got[metric]; d.Sum != want.Sum || d.Samples != want.Samples {
+			t.Errorf("%s is %+v", metric, d)
+		}
+	}
+	if age := got["DeliveryToS3.DataFreshness"]; age.Samples != 3 || age.Max < time.Since(describe(stream, 0).Oldest).Seconds()-3600 {
+		t.Errorf("the freshness is %+v", age)
+	}
+	if len(got) != 5 {
+		t.Errorf("there are %v", got)
+	}
+}
+
+func TestGuideName(t *testing.T) {
+	for prefix, want := range map[string]string{"delivery_to_s3": "DeliveryToS3", "backup_to_s3": "BackupToS3", "delivery_to_elasticsearch": "DeliveryToElasticsearch"} {
+		if got := guideName(prefix); got != want {
+			t.Errorf("%s is %s, want %s", prefix, got, want)
+		}
 	}
 }
 

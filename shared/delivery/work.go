@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -101,7 +100,7 @@ func (w *work) deliver(ctx context.Context) {
 		w.fail(ctx, d, stream, classify(ctx, err))
 		return
 	}
-	w.succeed(ctx, d, result)
+	w.succeed(ctx, d, stream, result)
 }
 
 // owner returns the delivery stream that the batch is of, or nil if that is deleted. The view is brought up to date first.
@@ -129,7 +128,7 @@ func (w *work) unreadable(err error) {
 	w.handBack(w.cfg.MaxDelay)
 }
 
-func (w *work) succeed(ctx context.Context, d batch.Descriptor, result Result) {
+func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, result Result) {
 	entry := batch.Delivery{
 		Batch: d.ID(), Stream: d.Stream, StreamID: d.StreamID, Leg: d.Leg, Shard: d.Shard, First: d.First, Last: d.Last,
 		Outcome: result.Outcome, Location: result.Location, Version: result.Version,
@@ -155,20 +154,26 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, result Result) {
 		"bytes", entry.Bytes, "expired_records", entry.ExpiredRecords, "expired_messages", entry.ExpiredMessages,
 		"took", time.Since(w.began))
 	if level == slog.LevelError {
-		w.logExpired(ctx, entry)
+		w.logExpired(ctx, entry, stream)
 	}
 	if result.Warning != nil {
-		w.warn(ctx, d, result.Warning)
+		w.warn(ctx, d, stream, result.Warning)
 	}
+	w.errors.succeeded(ctx, stream)
 }
 
 // warn tells the owner of the delivery stream of something that is wrong with a batch which is delivered.
-func (w *work) warn(ctx context.Context, d batch.Descriptor, e *Error) {
-	w.log.Error("batch delivered, but not as the delivery stream asks for", "code", e.Code, "message", e.Message, "error", e.Err)
-	if stream := w.view.Get(d.Stream); stream != nil {
-		w.logError(ctx, LogEntry{
-			Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: detail(e.Err),
-		}, stream)
+func (w *work) warn(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, e *Error) {
+	entry := w.entry(d, e)
+	w.log.Error("batch delivered, but not as the delivery stream asks for", "code", e.Code, "message", e.Message, "error", entry.Detail)
+	w.errors.warned(ctx, stream, entry)
+}
+
+// entry is the error log entry of an error.
+func (w *work) entry(d batch.Descriptor, e *Error) LogEntry {
+	return LogEntry{
+		Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: w.cleaner.detail(e.Err),
+		RequestID: w.cleaner.clean(e.RequestID, mostID), HostID: w.cleaner.clean(e.HostID, mostID),
 	}
 }
 
@@ -206,10 +211,9 @@ func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.Del
 		delay = w.lane.failed(e.Class, w.attempt)
 	}
 	w.metrics.failed(d, e.Code)
-	w.log.Warn("delivery failed, will be tried again", "code", e.Code, "error", e.Err, "delay", delay)
-	w.logError(ctx, LogEntry{
-		Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: detail(e.Err),
-	}, stream)
+	entry := w.entry(d, e)
+	w.log.Warn("delivery failed, will be tried again", "code", e.Code, "error", entry.Detail, "delay", delay)
+	w.errors.failed(ctx, stream, entry)
 	w.handBack(delay)
 }
 
@@ -229,41 +233,12 @@ func (w *work) putOff(ctx context.Context) {
 	w.handBack(w.lane.failed(Retryable, w.attempt))
 }
 
-func detail(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-func (w *work) logExpired(ctx context.Context, entry batch.Delivery) {
-	stream := w.view.Get(entry.Stream)
-	if stream == nil {
-		return
-	}
-	w.logError(ctx, LogEntry{
-		Batch: entry.Batch, Records: entry.ExpiredRecords, Attempt: w.attempt, ErrorCode: "RecordsExpired",
+func (w *work) logExpired(ctx context.Context, entry batch.Delivery, stream *catalog.DeliveryStream) {
+	w.errors.lost(ctx, stream, LogEntry{
+		Batch: entry.Batch, Records: entry.ExpiredRecords, Attempt: w.attempt, ErrorCode: CodeExpired,
 		Message: "Records were not delivered before their retention was over and are lost.",
 		Detail:  fmt.Sprintf("%d records, and %d messages that were never counted, had left the log", entry.ExpiredRecords, entry.ExpiredMessages),
-	}, stream)
-}
-
-// logError writes an entry to the delivery stream's error log. The log is for people; it may fail without the batch.
-func (w *work) logError(ctx context.Context, entry LogEntry, stream *catalog.DeliveryStream) {
-	entry.Format = batch.Format
-	entry.DeliveryStreamARN = stream.ARN
-	entry.Destination = w.cfg.Location(stream)
-	entry.DeliveryStreamVersionID = stream.Version
-	entry.Time = time.Now().UTC()
-	data, err := json.Marshal(entry)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, publishTime)
-		defer cancel()
-		_, err = w.js.Publish(ctx, names.ErrorsSubject(stream.Name, w.cfg.LogStream), data)
-	}
-	if err != nil {
-		w.log.Warn("error log entry not written", "error", err)
-	}
+	})
 }
 
 // handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same. A

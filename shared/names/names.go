@@ -17,6 +17,7 @@ const (
 	BatchesStream    = "BATCHES"
 	DeliveriesStream = "DELIVERIES"
 	ErrorsStream     = "ERRORS"
+	MetricsStream    = "METRICS"
 
 	CatalogBucket      = "STREAMS"
 	MembersBucket      = "MEMBERS"
@@ -28,6 +29,7 @@ const (
 	AllBatches    = "batches.>"
 	AllDeliveries = "deliveries.>"
 	AllErrors     = "errors.>"
+	AllMetrics    = "metrics.>"
 	AllRecords    = "records.>"
 )
 
@@ -125,11 +127,6 @@ func StreamBatches(s Stream) string { return fmt.Sprintf("batches.*.%s.*", s.tok
 // DeliveriesSubject is where a sink says what became of a batch.
 func DeliveriesSubject(leg Leg, s Stream) string {
 	return fmt.Sprintf("deliveries.%s.%s", leg, s.token())
-}
-
-// ErrorsSubject is one error log of a delivery stream; logStream is S3Delivery, RedshiftDelivery or ElasticsearchDelivery.
-func ErrorsSubject(s Stream, logStream string) string {
-	return fmt.Sprintf("errors.%s.%s", s.token(), logStream)
 }
 
 // SinkConsumer is the durable consumer on BatchesStream that the replicas of a sink share, for one incarnation of a

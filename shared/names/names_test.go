@@ -1,6 +1,7 @@
 package names_test
 
 import (
+	"encoding/hex"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -94,6 +95,9 @@ func TestSubjectsTellStreamsApart(t *testing.T) {
 			names.StreamBatches(s):                      4,
 			names.DeliveriesSubject(names.LegES, s):     3,
 			names.ErrorsSubject(s, "S3Delivery"):        3,
+			names.ErrorsSubject(s, "a.b c*"):            3,
+			names.StreamErrors(s):                       3,
+			names.MetricsSubject(s, "PutRecord.Bytes"):  4,
 		} {
 			parts := strings.Split(subject, ".")
 			if len(parts) != tokens {
@@ -120,6 +124,17 @@ func TestWrittenForms(t *testing.T) {
 		{"batches of a stream", names.StreamBatches(log.Stream), "batches.*.web~clicks_eu-1.*"},
 		{"deliveries", names.DeliveriesSubject(names.LegBackup, log.Stream), "deliveries.backup.web~clicks_eu-1"},
 		{"errors", names.ErrorsSubject(log.Stream, "S3Delivery"), "errors.web~clicks_eu-1.S3Delivery"},
+		{"errors of another log stream", names.ErrorsSubject(log.Stream, "2026/11/[a.b] ~é*>"), "errors.web~clicks_eu-1.2026/11/[a~2eb]~20~7e~c3~a9~2a~3e"},
+		{"errors of a nameless log stream", names.ErrorsSubject("a", ""), "errors.a.~"},
+		{"errors of a stream", names.StreamErrors(log.Stream), "errors.web~clicks_eu-1.*"},
+		{"datapoints", names.MetricsSubject(log.Stream, "PutRecord.Bytes"), "metrics.web~clicks_eu-1.PutRecord.Bytes"},
+		{"datapoints of a stream", names.StreamMetrics(log.Stream), "metrics.web~clicks_eu-1.>"},
+		{"datapoints of the account", names.MetricsSubject("", "ListDeliveryStreams.Requests"), "metrics.@account.ListDeliveryStreams.Requests"},
+		{"all datapoints of the account", names.StreamMetrics(""), "metrics.@account.>"},
+		{"log group", names.LogGroup(log.Stream), "/aws/kinesisfirehose/web.clicks_eu-1"},
+		{"log stream", names.LogStream(names.LegS3), "S3Delivery"},
+		{"log stream of a backup", names.LogStream(names.LegBackup), "BackupDelivery"},
+		{"log stream of Elasticsearch", names.LogStream(names.LegES), "ElasticsearchDelivery"},
 		{"s3 consumer", names.SinkConsumer(names.LegS3, log.Stream, log.ID), "s3sink_web~clicks_eu-1_abcdefghij234567"},
 		{"es consumer", names.SinkConsumer(names.LegES, log.Stream, log.ID), "es_web~clicks_eu-1_abcdefghij234567"},
 		{"backup consumer", names.SinkConsumer(names.LegBackup, log.Stream, log.ID), "backup_web~clicks_eu-1_abcdefghij234567"},
@@ -177,4 +192,41 @@ func TestNewStreamID(t *testing.T) {
 		}
 		seen[id] = true
 	}
+}
+
+// Whatever a log stream is called, it is one token of a subject, and that of no other log stream.
+func FuzzErrorsSubject(f *testing.F) {
+	for _, name := range []string{"S3Delivery", "", "~", "~2e", ".", "a.b", "a b", "*", ">", "\x00", "é", "2026/11/[$LATEST]", "\xff"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		token, found := strings.CutPrefix(names.ErrorsSubject("s", name), "errors.s.")
+		if !found || token == "" || strings.ContainsAny(token, ".*> \t\r\n\x00") {
+			t.Fatalf("%q is under %q", name, token)
+		}
+		if back := undone(t, token); back != name {
+			t.Errorf("%q has the token %q, which stands for %q", name, token, back)
+		}
+	})
+}
+
+// undone reads a token back: what can be undone has no two sources.
+func undone(t *testing.T, token string) string {
+	t.Helper()
+	if token == "~" {
+		return ""
+	}
+	var name []byte
+	for len(token) > 0 {
+		if token[0] != '~' {
+			name, token = append(name, token[0]), token[1:]
+			continue
+		}
+		c, err := hex.DecodeString(token[1:3])
+		if err != nil {
+			t.Fatalf("%q: %v", token, err)
+		}
+		name, token = append(name, c...), token[3:]
+	}
+	return string(name)
 }

@@ -1,4 +1,5 @@
-package status
+// Package text writes numbers and words for people who look at a terminal.
+package text
 
 import (
 	"fmt"
@@ -9,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// count writes a number in at most five characters: 99999, 123k, 1.23M.
-func count(n int64) string {
+// Count writes a number in at most five characters: 99999, 123k, 1.23M.
+func Count(n int64) string {
 	if n < 100_000 {
 		return strconv.FormatInt(n, 10)
 	}
 	return scaled(float64(n), 1000, []string{"", "k", "M", "G", "T"})
 }
 
-// size writes bytes in at most seven characters, in powers of 1024: 512 B, 1.50 KB, 1023 MB.
-func size(n int64) string {
+// Size writes bytes in at most seven characters, in powers of 1024: 512 B, 1.50 KB, 1023 MB.
+func Size(n int64) string {
 	return scaled(float64(n), 1024, []string{" B", " KB", " MB", " GB", " TB", " PB"})
 }
 
@@ -39,8 +40,8 @@ func scaled(v, base float64, units []string) string {
 	return strconv.FormatFloat(v, 'f', digits, 64) + units[unit]
 }
 
-// duration writes d in at most six characters, in its two largest units.
-func duration(d time.Duration) string {
+// Duration writes d in at most six characters, in its two largest units.
+func Duration(d time.Duration) string {
 	seconds := int64(d / time.Second)
 	switch {
 	case seconds < 60:
@@ -54,8 +55,8 @@ func duration(d time.Duration) string {
 	}
 }
 
-// shorten takes out of the middle of s what exceeds width characters.
-func shorten(s string, width int) string {
+// Shorten takes out of the middle of s what exceeds width characters.
+func Shorten(s string, width int) string {
 	runes := []rune(s)
 	if len(runes) <= width {
 		return s
@@ -64,9 +65,9 @@ func shorten(s string, width int) string {
 	return string(runes[:head]) + "…" + string(runes[len(runes)-(width-head-1):])
 }
 
-// wrapped breaks text into lines of at most width characters, of which all but the first are indented. What a terminal
+// Wrapped breaks text into lines of at most width characters, of which all but the first are indented. What a terminal
 // would take for a command is left out: the text may be anybody's.
-func wrapped(text string, width int) string {
+func Wrapped(text string, width int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '

@@ -1,10 +1,10 @@
-package status
+package inspect
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,24 +14,26 @@ import (
 	"hydrant/shared/names"
 )
 
+// Everything is the limit of a read that has none.
+const Everything = math.MaxUint64
+
 const (
 	chunk       = 4096             // messages asked for at once
 	forgotten   = 15 * time.Second // after which the server drops a consumer whose reader was killed
 	goodbyeTime = time.Second
 	patience    = 10 * time.Second // with the server between two messages
-	parallel    = 16               // requests at once
 )
 
 // errStalled means that the server has messages and does not send them.
 var errStalled = errors.New("the server stopped answering")
 
-// read calls each for the messages that config selects of a stream, in order, up to limit, and returns how many there
+// Read calls each for the messages that config selects of a stream, in order, up to limit, and returns how many there
 // were when it began. Messages that arrive later are left out.
 //
 // It reads through a consumer in the server's memory that takes nothing from anybody and that it deletes at the end. If
 // that is lost, or the process is killed, the server forgets the consumer by itself.
-func read(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, limit uint64, each func(*nats.Msg, *nats.MsgMetadata) error) (uint64, error) {
-	config.Name = "hydrant_status_" + string(names.NewStreamID())
+func Read(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, limit uint64, each func(*nats.Msg, *nats.MsgMetadata) error) (uint64, error) {
+	config.Name = "hydrant_inspect_" + string(names.NewStreamID())
 	config.AckPolicy = jetstream.AckNonePolicy
 	config.MemoryStorage = true
 	config.Replicas = 1
@@ -129,35 +131,12 @@ func endOf(m *nats.Msg) error {
 	}
 }
 
-// lastOfEach calls each for the newest message on each subject that matches one of the filters.
-func lastOfEach(ctx context.Context, js jetstream.JetStream, stream string, filters []string, each func(*nats.Msg)) error {
+// LastOfEach calls each for the newest message on each subject that matches one of the filters.
+func LastOfEach(ctx context.Context, js jetstream.JetStream, stream string, filters []string, each func(*nats.Msg)) error {
 	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: filters}
-	_, err := read(ctx, js, stream, config, everything, func(m *nats.Msg, _ *nats.MsgMetadata) error {
+	_, err := Read(ctx, js, stream, config, Everything, func(m *nats.Msg, _ *nats.MsgMetadata) error {
 		each(m)
 		return nil
 	})
 	return err
-}
-
-// inParallel calls do for 0 to n-1, several at once, and returns the first error after all calls have ended. An error
-// ends the context of the others.
-func inParallel(ctx context.Context, n int, do func(context.Context, int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var running sync.WaitGroup
-	slots := make(chan struct{}, parallel)
-	for i := range n {
-		slots <- struct{}{}
-		if ctx.Err() != nil {
-			break
-		}
-		running.Go(func() {
-			defer func() { <-slots }()
-			if err := do(ctx, i); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	running.Wait()
-	return context.Cause(ctx)
 }

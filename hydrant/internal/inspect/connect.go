@@ -1,4 +1,6 @@
-package status
+// Package inspect is what the command-line tools that look at an installation share: a connection that says within seconds
+// that there is none, and reading streams without taking anything from anybody. It changes nothing in an installation.
+package inspect
 
 import (
 	"context"
@@ -18,12 +20,12 @@ import (
 // connectTime is how long NATS may take to answer before it counts as not there.
 const connectTime = 2500 * time.Millisecond
 
-// connect returns a connection, or says within connectTime that there is none to be had, which a connection of a service,
+// Connect returns a connection for the program of that name, or says within connectTime that there is none to be had, which a connection of a service,
 // that waits for NATS, does not. Once made it is made again whenever it is lost.
-func connect(ctx context.Context, cfg broker.Config) (*nats.Conn, error) {
+func Connect(ctx context.Context, cfg broker.Config, program string) (*nats.Conn, error) {
 	servers := strings.Count(cfg.NATSURL, ",") + 1
 	options := []nats.Option{
-		nats.Name("hydrant status"),
+		nats.Name(program),
 		nats.Timeout(connectTime / time.Duration(servers)), // they are tried one after the other
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
@@ -39,7 +41,7 @@ func connect(ctx context.Context, cfg broker.Config) (*nats.Conn, error) {
 	}
 	conn, err := nats.Connect(cfg.NATSURL, options...)
 	if err != nil {
-		return nil, unreachable(withoutUser(cfg.NATSURL), err)
+		return nil, unreachable(WithoutUser(cfg.NATSURL), err)
 	}
 	if ctx.Err() != nil {
 		conn.Close()
@@ -57,10 +59,10 @@ func unreachable(address string, cause error) error {
 	return fmt.Errorf(text+": %w", address, cause)
 }
 
-// explain names what is missing behind an error of the first requests.
-func explain(err error, address string) error {
+// Explain names what is missing behind an error of the first requests.
+func Explain(err error, address string) error {
 	switch {
-	case err == nil || errors.Is(err, catalog.ErrNotFound):
+	case err == nil, errors.Is(err, catalog.ErrNotFound), errors.Is(err, ErrNoInstallation):
 		return err
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the NATS at %s has no JetStream for this user: %w", address, err)
@@ -71,4 +73,21 @@ func explain(err error, address string) error {
 	default:
 		return fmt.Errorf("NATS at %s: %w", address, err)
 	}
+}
+
+// WithoutUser takes user and password out of addresses separated by commas.
+func WithoutUser(addresses string) string {
+	list := strings.Split(addresses, ",")
+	for i, a := range list {
+		a = strings.TrimSpace(a)
+		if at := strings.LastIndexByte(a, '@'); at >= 0 {
+			scheme, _, found := strings.Cut(a[:at], "://")
+			a = a[at+1:]
+			if found {
+				a = scheme + "://" + a
+			}
+		}
+		list[i] = a
+	}
+	return strings.Join(list, ",")
 }
