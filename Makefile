@@ -67,6 +67,10 @@ constraints: ## read the API's constraints anew out of MODEL, botocore's service
 	@test -n "$(MODEL)" || { echo "give MODEL=…/botocore/data/firehose/2015-08-04/service-2.json.gz"; exit 1; }
 	cd services/ingest && go run ./internal/model/gen -model "$(abspath $(MODEL))" -out internal/model/constraints.json
 
+.PHONY: zones
+zones: ## take the time zone database of the Go distribution over
+	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" shared/objectname/zoneinfo.zip
+
 .PHONY: tidy
 tidy: ## bring every go.mod up to date
 	@set -e; for m in $(MODULES); do (cd $$m && go mod tidy); done

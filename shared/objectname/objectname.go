@@ -18,8 +18,8 @@
 // The random strings are a hash of what the caller gives. It never fails: whatever Parse accepts can be evaluated at any
 // instant that fits time.Time.UnixNano. What Check accepts makes a key that S3 takes: at most 1024 bytes, valid UTF-8.
 //
-// What is not: times in a zone follow the zone data of the machine where it has any, and those in this binary where not. Two
-// machines whose data differ about an instant name a batch of that instant differently.
+// The zone data is in the program. Two versions of it that have different data about an instant, which must then be of a zone
+// whose rules were changed, name a batch of that instant differently.
 //
 // How an expression is read, where the documentation of Firehose is silent: the first } ends it, also between quotes. A ! not
 // followed by { is text, and so are { and } elsewhere; !!{timestamp:yyyy} is a ! and an expression. A !{ inside an expression is

@@ -26,7 +26,7 @@ func TestPatterns(t *testing.T) {
 		pattern, want := columns[0], columns[3]
 		at, err := time.Parse(time.RFC3339Nano, columns[1])
 		check(t, err)
-		zone, err := time.LoadLocation(columns[2])
+		zone, err := load(columns[2])
 		check(t, err)
 		pieces, err := compile(pattern)
 		if err != nil {

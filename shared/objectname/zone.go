@@ -1,11 +1,19 @@
 package objectname
 
 import (
+	"archive/zip"
+	"bytes"
+	_ "embed"
 	"fmt"
-	"strings"
+	"io/fs"
 	"time"
-	_ "time/tzdata" // for machines without zone data, such as a container with nothing but the program
 )
+
+// The time zone database (2025c, public domain), as the Go distribution has it in lib/time/zoneinfo.zip; `make zones` copies
+// it. The machine's own is never asked, since two machines that differ about a zone would name a batch differently.
+//
+//go:embed zoneinfo.zip
+var zoneinfo []byte
 
 // Zone returns the zone of a CustomTimeZone: a name of the time zone database, such as Europe/Berlin. An empty one is UTC. Its
 // error is for clients, see Check.
@@ -13,27 +21,31 @@ func Zone(name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil
 	}
-	if len(name) > maxZone || !matches(`[a-zA-Z/_]+`, name) || !listed(name) {
+	if len(name) > maxZone || !matches(`[a-zA-Z/_]+`, name) || name == "Factory" { // which stands for none
 		return nil, unknownZone(name)
 	}
-	zone, err := time.LoadLocation(name)
+	zone, err := load(name)
 	if err != nil {
 		return nil, unknownZone(name)
 	}
 	return zone, nil
 }
 
-func unknownZone(name string) error {
-	return fmt.Errorf("CustomTimeZone %q is not a known time zone: give a name of the IANA time zone database, such as Asia/Tokyo or UTC", excerpt(name))
+// load reads a zone from the database.
+func load(name string) (*time.Location, error) {
+	database, err := zip.NewReader(bytes.NewReader(zoneinfo), int64(len(zoneinfo)))
+	if err != nil {
+		return nil, err
+	}
+	data, err := fs.ReadFile(database, name)
+	if err != nil {
+		return nil, err
+	}
+	return time.LoadLocationFromTZData(name, data)
 }
 
-// listed refuses names that Go finds, and that mean something else on each machine or no zone at all.
-func listed(name string) bool {
-	switch name {
-	case "Local", "localtime", "posixrules", "Factory":
-		return false
-	}
-	return !strings.HasPrefix(name, "posix/") && !strings.HasPrefix(name, "right/") && !strings.HasPrefix(name, "/")
+func unknownZone(name string) error {
+	return fmt.Errorf("CustomTimeZone %q is not a known time zone: give a name of the IANA time zone database, such as Asia/Tokyo or UTC", excerpt(name))
 }
 
 func zoneOr(zone *time.Location) *time.Location {
