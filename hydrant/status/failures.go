@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,15 +17,16 @@ import (
 // recent is how old the last error may be to be the reason of a failure now. A batch that fails is tried again sooner.
 const recent = time.Hour
 
-// failures finds the last error of each leg that fails.
+// failures finds the last error of each leg that fails: of a leg that JetStream has given batches of a second time, or of
+// which a pending batch is in the error log after its first.
 func (c *collector) failures(ctx context.Context, rows []row, now time.Time) error {
-	failing := map[string]*row{}
+	pending := map[string]*row{}
 	for i := range rows {
-		if r := &rows[i]; r.Failing.Batches > 0 {
-			failing[string(r.ID)+"."+string(r.Leg.Leg)] = r
+		if r := &rows[i]; r.Pending.Batches > 0 {
+			pending[string(r.ID)+"."+string(r.Leg.Leg)] = r
 		}
 	}
-	if len(failing) == 0 {
+	if len(pending) == 0 {
 		return nil
 	}
 	err := inspect.LastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, names.StreamErrors), func(m *nats.Msg) {
@@ -32,12 +34,12 @@ func (c *collector) failures(ctx context.Context, rows []row, now time.Time) err
 		if err != nil {
 			return // the error log is for people; what is not an entry says nothing about a leg
 		}
-		if r := failing[legOf(entry.Batch)]; r != nil {
+		if r := pending[legOf(entry.Batch)]; r != nil {
 			r.blame(entry, now)
 		}
 	})
-	for _, r := range failing {
-		r.Failing.LoggingOff = r.Failing.LastErrorCode == "" && !r.logging
+	for _, r := range pending {
+		r.Failing.LoggingOff = r.Failing.Batches > 0 && r.Failing.LastErrorCode == "" && !r.logging
 	}
 	return err
 }
@@ -52,6 +54,12 @@ func legOf(id batch.ID) string {
 func (r *row) blame(entry delivery.LogEntry, now time.Time) {
 	if entry.Time.Before(now.Add(-recent)) || entry.Time.Before(r.Failing.LastErrorAt) {
 		return
+	}
+	if slices.ContainsFunc(r.pending, func(p pendingBatch) bool { return p.id == entry.Batch }) {
+		r.Failing.Batches = max(r.Failing.Batches, 1)
+	}
+	if r.Failing.Batches == 0 {
+		return // what failed is delivered meanwhile
 	}
 	r.Failing.LastErrorCode = entry.ErrorCode
 	r.Failing.LastErrorMessage = entry.Message

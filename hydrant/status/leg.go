@@ -60,8 +60,9 @@ type Expired struct {
 	Messages uint64 `json:"messages"`
 }
 
-// Failing is the pending batches that were given to a worker more than once. The error is the newest in the delivery
-// stream's error log, if it is of this leg and recent. LoggingOff says that there is none and why: the delivery stream's
+// Failing is the pending batches that were tried without success, as far as it is known: those that were given to a worker
+// more than once, or one of which the error log tells. The error is the newest in the delivery stream's error log, if it is
+// of this leg and recent. LoggingOff says that there is none and why: the delivery stream's
 // CloudWatchLoggingOptions do not enable it.
 type Failing struct {
 	Batches          int64     `json:"batches"`

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -131,10 +132,8 @@ func (r *row) settle(l look, o *outcomes, counted time.Time) {
 			r.count(b)
 		}
 	}
+	r.pending = slices.DeleteFunc(r.pending, func(p pendingBatch) bool { _, ok := settled[p.id]; return ok })
 	for _, p := range r.pending {
-		if _, ok := settled[p.id]; ok {
-			continue
-		}
 		r.Pending.Batches++
 		r.Pending.Records += p.records
 		r.Pending.Bytes += p.bytes

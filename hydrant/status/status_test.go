@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"hydrant/hydrant/internal/inspect"
+	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
@@ -84,13 +85,38 @@ func TestLoggingOff(t *testing.T) {
 		in.must(Command{NATS: in.cfg, Since: time.Hour}.Run(t.Context(), &out))
 		return strings.Join(strings.Fields(out.String()), " ")
 	}
-	const hint = `demo s3: 1 pending batch was tried more than once; why is not known, because error logging is off: "hydrant logs demo" says how to turn it on`
+	const hint = `demo s3: 1 pending batch was tried without success; why is not known, because error logging is off: "hydrant logs demo" says how to turn it on`
 	if got := run(); !strings.Contains(got, hint) {
 		t.Errorf("got %s", got)
 	}
 	in.failed(b, "S3.AccessDenied", time.Now()) // from before it was turned off
 	if got := run(); strings.Contains(got, "logging is off") || !strings.Contains(got, "last error S3.AccessDenied") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A batch that failed once and waits for its next try tells why, before JetStream has given it out again. One that was
+// delivered since does not.
+func TestFailedOnce(t *testing.T) {
+	in := newInstallation(t)
+	d := in.stream("demo", id("d"), 1)
+	in.put(d, 0, 10)
+	in.put(d, 0, 10)
+	delivered := in.cut(d, 0, 1, 1, time.Now())
+	waits := in.cut(d, 0, 2, 2, time.Now())
+	in.settle(delivered, batch.Delivered, func(*batch.Delivery) {})
+	failing := func() Failing {
+		legs, err := Collect(t.Context(), in.js, Options{})
+		in.must(err)
+		return legs[0].Failing
+	}
+	in.failed(delivered, "S3.AccessDenied", time.Now())
+	if f := failing(); f != (Failing{}) {
+		t.Errorf("failing is %+v, of a batch that is delivered", f)
+	}
+	in.failed(waits, "S3.NoSuchBucket", time.Now())
+	if f := failing(); f.Batches != 1 || f.LastErrorCode != "S3.NoSuchBucket" {
+		t.Errorf("failing is %+v", f)
 	}
 }
 

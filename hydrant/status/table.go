@@ -229,9 +229,9 @@ func notes(b *strings.Builder, legs []Leg, now time.Time) {
 
 func failing(l Leg, now time.Time) string {
 	f := l.Failing
-	said := fmt.Sprintf("%s pending batches were tried more than once", text.Count(f.Batches))
+	said := fmt.Sprintf("%s pending batches were tried without success", text.Count(f.Batches))
 	if f.Batches == 1 {
-		said = "1 pending batch was tried more than once"
+		said = "1 pending batch was tried without success"
 	}
 	switch {
 	case f.LoggingOff:

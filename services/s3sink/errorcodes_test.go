@@ -35,6 +35,7 @@ func TestErrorCodes(t *testing.T) {
 		{http.StatusForbidden, "NotSignedUp", codeNotSignedUp, delivery.Permanent},
 		{http.StatusMethodNotAllowed, "MethodNotAllowed", codeMethodNotAllowed, delivery.Permanent},
 		{http.StatusBadRequest, "KMS.NotFoundException", codeKMSNotFound, delivery.Permanent},
+		{http.StatusBadRequest, "InvalidBucketName", codeNoSuchBucket, delivery.Permanent},
 		{http.StatusBadRequest, "KeyTooLongError", codeInternal, delivery.Permanent},
 		{http.StatusMovedPermanently, "PermanentRedirect", codeInternal, delivery.Permanent},
 		{http.StatusBadRequest, "RequestTimeout", codeInternal, delivery.Retryable},
@@ -58,7 +59,7 @@ func TestErrorCodes(t *testing.T) {
 			wantEqual(t, "the class", e.Class, tt.class)
 			wantEqual(t, "the request id", e.RequestID, "REQUEST-"+tt.s3)
 			wantEqual(t, "the host id", e.HostID, "HOST")
-			if e.Message == "" || tt.code != codeInternal && e.Message == message(codeInternal) {
+			if e.Message == "" || (tt.code != codeInternal || tt.class == delivery.Permanent) && e.Message == message(codeInternal) {
 				t.Errorf("the message is %q", e.Message)
 			}
 			for _, part := range []string{tt.s3, "s3://data/", "StatusCode: " + strconv.Itoa(tt.status), "REQUEST-" + tt.s3} {

@@ -88,6 +88,11 @@ func explain(e *delivery.Error, to target, err error) {
 		e.Message = "The S3 server does not encrypt with a KMS key, or not over this connection. Reach it over https, give it a KMS, or change the delivery stream to no encryption."
 	case e.Code == codeAccessDenied && to.kms != "" && strings.Contains(said(err), "kms"):
 		e.Message = "S3 was denied the use of the KMS key. Let whoever writes to the bucket use it (kms:GenerateDataKey and kms:Decrypt)."
+	case s3Code(err) == "InvalidBucketName":
+		e.Code = codeNoSuchBucket
+		e.Message = "The bucket cannot exist, since its name is not one that S3 allows. Change the delivery stream to a bucket that does."
+	case e.Code == codeInternal && e.Class == delivery.Permanent:
+		e.Message = "S3 refused the request, and will until a setting of the delivery stream, of the bucket or of the S3 sink is changed; its own words say why. Delivery is tried again."
 	}
 }
 
