@@ -202,13 +202,26 @@ func (p *Process) LogTail(size int64) string {
 	return string(text)
 }
 
-// FreePort returns a port of 127.0.0.1 on which nothing listens. Another process may take it before it is used.
+// FreePort returns a port of 127.0.0.1 on which nothing listens, and which the kernel gives to nobody who asks for any port
+// for the next minute: a connection to it that was just closed keeps it in TIME_WAIT, where only who names it, as servers in
+// Go do, may listen on it.
 func FreePort() (int, error) {
 	socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("free port: %w", err)
 	}
 	defer func() { _ = socket.Close() }()
+	client, err := new(net.Dialer).DialContext(context.Background(), "tcp", socket.Addr().String())
+	if err != nil {
+		return 0, fmt.Errorf("free port: %w", err)
+	}
+	defer func() { _ = client.Close() }()
+	server, err := socket.Accept()
+	if err != nil {
+		return 0, fmt.Errorf("free port: %w", err)
+	}
+	_ = server.Close() // before the client: who closes first has to wait
+	_, _ = io.Copy(io.Discard, client)
 	return socket.Addr().(*net.TCPAddr).Port, nil
 }
 

@@ -332,13 +332,22 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestFreePort(t *testing.T) {
-	port, err := proc.FreePort()
-	if err != nil {
-		t.Fatal(err)
+	given := map[int]bool{}
+	for range 200 {
+		port, err := proc.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if given[port] {
+			t.Fatalf("port %d is given twice", port)
+		}
+		given[port] = true
 	}
-	socket, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Fatal(err)
+	for port := range given {
+		socket, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket.Close()
 	}
-	socket.Close()
 }
