@@ -44,7 +44,7 @@ test: needs-cc $(VENV)/ready $(NODE)/ready ## run the tests of every module with
 
 .PHONY: faults
 faults: ## kill, stop and cut everything under load for DURATION (2m); SEED repeats a run
-	cd e2e && go test -count=1 -timeout 30m -v -run TestFaults ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 30m -v -run 'TestFaults|TestWakesAfterAMinute' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED) -faults.minute
 
 .PHONY: bench
 bench: ## measure acknowledged MB/s beside JetStream alone, on the disk of BENCH_DIR (default: this directory)

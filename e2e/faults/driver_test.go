@@ -116,13 +116,19 @@ func (r *rig) each(t *testing.T, event schedule.Event, do func(*part) error) {
 // if the file is gone by then, the process has taken it and dies.
 func (r *rig) killAt(t *testing.T, event schedule.Event, name string) {
 	p := r.parts[event.Targets[0].Name]
-	if err := os.WriteFile(p.armed+".new", []byte(name+" kill"), 0o600); err != nil {
+	p.arm(t, name, "kill")
+	r.restartWhenKilled(t, event, p, func() bool { return os.Remove(p.armed) == nil })
+}
+
+// arm makes the process kill or stop itself when it comes past a fault point.
+func (p *part) arm(t *testing.T, name, action string) {
+	t.Helper()
+	if err := os.WriteFile(p.armed+".new", []byte(name+" "+action), 0o600); err != nil {
 		t.Error(err)
 	}
 	if err := os.Rename(p.armed+".new", p.armed); err != nil {
 		t.Error(err)
 	}
-	r.restartWhenKilled(t, event, p, func() bool { return os.Remove(p.armed) == nil })
 }
 
 // killInS3 kills a sink while a request of it is with S3.

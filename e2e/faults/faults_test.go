@@ -35,6 +35,7 @@ import (
 var (
 	duration = flag.Duration("faults.duration", 20*time.Second, "how long to break things")
 	seed     = flag.Uint64("faults.seed", 1, "seed of the schedule; the same seed gives the same schedule")
+	minute   = flag.Bool("faults.minute", false, "also have processes sleep for a minute at named points")
 	programs deploy.Programs
 )
 

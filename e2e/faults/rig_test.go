@@ -68,7 +68,8 @@ type part struct {
 	event sync.Mutex
 }
 
-func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
+// newRig starts an installation; settings are environment variables that come last, and so win.
+func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...string) *rig {
 	r := &rig{t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, ledger: checker.NewLedger(), backedUp: map[string]bool{}, off: map[string]int{}}
 	client, monitor, s3addr := r.addr(), r.addr(), r.addr()
 	config := filepath.Join(r.dir, "nats.conf")
@@ -90,7 +91,7 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
 		r.start("buffer", fmt.Sprintf("buffer-%d", n+1), programs.Path("hydrant-buffer"), admin+"/readyz", env, "--admin-addr", admin)
 	}
 	for n := range replicas {
-		r.startSink(fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), s3addr, env)
+		r.startSink(fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), s3addr, env, settings)
 	}
 	var err error
 	r.api, err = faultproxy.NewAPI(seed, backends...)
@@ -113,7 +114,7 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs) *rig {
 
 // startSink starts a sink behind an S3 proxy of its own, so that a hook of the proxy knows whom to kill. Its parts are
 // small and its times short, so that two minutes hold many of each.
-func (r *rig) startSink(name string, programs deploy.Programs, seed uint64, s3addr string, env []string) {
+func (r *rig) startSink(name string, programs deploy.Programs, seed uint64, s3addr string, env, settings []string) {
 	proxy, err := faultproxy.NewS3(seed, s3addr)
 	r.must(err)
 	r.t.Cleanup(proxy.Close)
@@ -124,7 +125,7 @@ func (r *rig) startSink(name string, programs deploy.Programs, seed uint64, s3ad
 		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
 		"HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
 	)
-	r.start("s3sink", name, programs.Path("hydrant-s3sink"), admin+"/readyz", env, "--admin-addr", admin)
+	r.start("s3sink", name, programs.Path("hydrant-s3sink"), admin+"/readyz", append(env, settings...), "--admin-addr", admin)
 }
 
 func s3Client(endpoint string) *s3.Client {
@@ -192,7 +193,8 @@ func withBackup(to *types.ExtendedS3DestinationConfiguration) *types.ExtendedS3D
 	to.S3BackupMode = types.S3BackupModeEnabled
 	to.S3BackupConfiguration = &types.S3DestinationConfiguration{
 		RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + backupBucket), CompressionFormat: types.CompressionFormatZip,
-		BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(8), IntervalInSeconds: aws.Int32(3)},
+		ErrorOutputPrefix: to.ErrorOutputPrefix,
+		BufferingHints:    &types.BufferingHints{SizeInMBs: aws.Int32(8), IntervalInSeconds: aws.Int32(3)},
 	}
 	return to
 }

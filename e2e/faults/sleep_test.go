@@ -1,0 +1,81 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"hydrant/e2e/internal/checker"
+	"hydrant/e2e/internal/deploy"
+)
+
+// asleep is longer than the ack wait by default, and than a NATS server waits for a client that says nothing. The calls that
+// a sleeping ingest had taken are repeated elsewhere meanwhile.
+const asleep = 65 * time.Second
+
+// TestWakesAfterAMinute stops one replica of each service at a named point, has the other do the work and the configuration
+// change, and wakes the first. What it then does in good faith is done already.
+func TestWakesAfterAMinute(t *testing.T) {
+	if !*minute {
+		t.Skip("takes a minute and a half: make faults runs it")
+	}
+	for _, test := range []struct {
+		name   string
+		points []string
+	}{
+		{"before the write", []string{"ingest.before-publish", "buffer.before-publish", "s3sink.before-complete"}},
+		{"before the answer", []string{"ingest.published", "buffer.published", "s3sink.uploaded"}},
+		{"before the outcome", []string{"sink.delivered"}},
+		{"before the acknowledgement", []string{"sink.before-ack"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(*seed, 2))
+			r := newRig(t, *seed, programs, "HYDRANT_ACK_WAIT=30s")
+			r.createStream("steady", withBackup(destination("", 1, 1, types.CompressionFormatGzip)))
+			r.createStream("changing", withBackup(destination("a/", 1, 1, types.CompressionFormatSnappy)))
+			stop := r.produce(t, rng, map[string]float64{"steady": 50, "changing": 50})
+
+			var fallen, awake sync.WaitGroup
+			for _, point := range test.points {
+				service, _, _ := strings.Cut(point, ".")
+				if service == "sink" {
+					service = "s3sink"
+				}
+				p := r.parts[service+"-1"]
+				fallen.Add(1)
+				awake.Go(func() {
+					r.fallAsleep(t, p, point)
+					fallen.Done()
+					wait(t.Context(), asleep)
+					if err := p.Resume(); err != nil {
+						t.Errorf("%s: %v", point, err)
+					}
+				})
+			}
+			fallen.Wait()
+			r.reconfigure(t, rng.Uint64())
+			awake.Wait()
+			stop()
+			r.api.SetAll(false)
+			r.awaitReady()
+			r.drain(2 * time.Minute)
+			r.verdict(t, checker.Options{})
+		})
+	}
+}
+
+// fallAsleep returns when the process has stopped itself.
+func (r *rig) fallAsleep(t *testing.T, p *part, point string) {
+	p.arm(t, point, "stop")
+	deploy.Eventually(t, p.Name()+" stops at "+point, func() bool {
+		_, err := os.Stat(p.armed)
+		return os.IsNotExist(err)
+	})
+	t.Logf("%s sleeps at %s", p.Name(), point)
+}
