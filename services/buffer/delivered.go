@@ -36,20 +36,16 @@ func (k known) same(as known) bool {
 //
 // floor was read before anything that is read here: every batch at or below it is acknowledged, and a batch above it
 // counts as undelivered, whatever happened to it since. So the position may be behind, and is never ahead.
-func findPosition(ctx context.Context, batches jetstream.Stream, k key, state jetstream.StreamState, since time.Time, floor uint64, consumer bool, before position) (position, error) {
+//
+// late is when a leg began that is younger than its delivery stream, and zero for any other, to which all of the log belongs.
+func findPosition(ctx context.Context, batches jetstream.Stream, k key, state jetstream.StreamState, late time.Time, floor uint64, consumer bool, before position) (position, error) {
 	c, err := readCursor(ctx, batches, k.leg, k.source)
 	if err != nil {
 		return position{}, err
 	}
 	switch {
-	case !c.found && state.LastTime.Before(since): // the leg began after all that is there
-		return position{delivered: state.LastSeq}, nil
 	case !c.found: // nothing is cut, or what was cut has expired with its records
-		p := uncut(0, state, before)
-		if !p.oldest.IsZero() && p.oldest.Before(since) {
-			p.oldest = since // what is older is not the leg's
-		}
-		return p, nil
+		return begun(late, state, uncut(0, state, before)), nil
 	case consumer && c.sequence <= floor:
 		return uncut(c.last, state, before), nil
 	case !consumer:
@@ -81,6 +77,21 @@ func uncut(delivered uint64, state jetstream.StreamState, before position) posit
 		p.oldest = before.oldest
 	default:
 		p.oldest = state.LastTime
+	}
+	return p
+}
+
+// begun corrects the position of a leg that has cut nothing yet by when it began. What arrived before that is not its own,
+// and may go if it is older by more than clocks differ.
+func begun(late time.Time, state jetstream.StreamState, p position) position {
+	switch {
+	case late.IsZero() || p.oldest.IsZero():
+	case state.LastTime.Add(clockMargin).Before(late):
+		return position{delivered: state.LastSeq}
+	case state.LastTime.Before(late):
+		p.oldest = time.Time{}
+	case p.oldest.Before(late):
+		p.oldest = late
 	}
 	return p
 }

@@ -130,7 +130,11 @@ func (t *trimmer) inspect(ctx context.Context, s *survey) ([]*trimLog, *report) 
 			l := &trimLog{source: source, first: state.FirstSeq, last: state.LastSeq, bytes: state.Bytes, delivered: math.MaxUint64}
 			for _, leg := range d.Legs() {
 				k := key{leg.Leg, source}
-				p := t.locate(ctx, k, leg.Since, state, s, found)
+				late := leg.Since
+				if !late.After(d.Created) { // as the cutter has it: see begin
+					late = time.Time{}
+				}
+				p := t.locate(ctx, k, late, state, s, found)
 				l.delivered = min(l.delivered, p.delivered)
 				r.add(legName{d.Name, leg.Leg}, p.oldest, d.Retention())
 			}
@@ -144,7 +148,7 @@ func (t *trimmer) inspect(ctx context.Context, s *survey) ([]*trimLog, *report) 
 }
 
 // locate uses what the last pass found as long as neither the log nor the sink has moved.
-func (t *trimmer) locate(ctx context.Context, k key, since time.Time, state jetstream.StreamState, s *survey, found map[key]known) position {
+func (t *trimmer) locate(ctx context.Context, k key, late time.Time, state jetstream.StreamState, s *survey, found map[key]known) position {
 	floor, there := s.floors[names.SinkConsumer(k.leg, k.source.Stream, k.source.ID)]
 	before, seen := t.known[k]
 	now := known{first: state.FirstSeq, last: state.LastSeq, floor: floor, consumer: there}
@@ -152,7 +156,7 @@ func (t *trimmer) locate(ctx context.Context, k key, since time.Time, state jets
 		found[k] = before
 		return before.position
 	}
-	p, err := findPosition(ctx, t.batches, k, state, since, floor, there, before.position)
+	p, err := findPosition(ctx, t.batches, k, state, late, floor, there, before.position)
 	if err != nil {
 		// Nothing is known to be delivered, so nothing is trimmed, and the next pass asks again.
 		t.log.Debug("how far a leg has delivered is not known", "stream", k.source.Stream, "leg", k.leg, "error", err)

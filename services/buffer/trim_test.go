@@ -104,8 +104,8 @@ func (r *rig) backup(d *catalog.DeliveryStream, since time.Time) {
 	r.must(err)
 }
 
-// TestBackupSwitchedOnLater has a backup begin behind records that are not its own: they hold nothing up and are not
-// undelivered. Records that came after it began are kept for it.
+// TestBackupSwitchedOnLater has a backup begin right behind records that are not its own: they are not undelivered. By how
+// much the clocks differ is not known, so they stay; as do those that came after it began.
 func TestBackupSwitchedOnLater(t *testing.T) {
 	r := newRig(t)
 	d := r.trimmed("late", 3)
@@ -119,14 +119,60 @@ func TestBackupSwitchedOnLater(t *testing.T) {
 
 	trimmer, _ := r.trimmer(none)
 	backup := legName{d.Name, names.LegBackup}
-	if found := r.pass(trimmer); !found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 36 {
+	if found := r.pass(trimmer); !found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 1 {
 		t.Errorf("before anything came the backup's oldest is %s, the log begins at %d", found.legs[backup].oldest, r.log(d).FirstSeq)
 	}
 	r.put(d, 10, 100)
 	r.publish(d, d.ID, 36, 45)
 	r.deliver(sink, 1)
-	if found := r.pass(trimmer); found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 36 {
+	if found := r.pass(trimmer); found.legs[backup].oldest.IsZero() || r.log(d).FirstSeq != 1 {
 		t.Errorf("the backup's oldest is %s, the log begins at %d", found.legs[backup].oldest, r.log(d).FirstSeq)
+	}
+}
+
+func TestBegun(t *testing.T) {
+	last := time.Unix(10_000, 0)
+	state := jetstream.StreamState{Msgs: 5, FirstSeq: 6, LastSeq: 10, FirstTime: last.Add(-time.Hour), LastTime: last}
+	before := position{oldest: state.FirstTime}
+	for _, test := range []struct {
+		name string
+		late time.Time
+		want position
+	}{
+		{"a leg as old as its delivery stream", time.Time{}, before},
+		{"all is older by more than clocks differ", last.Add(clockMargin + 1), position{delivered: 10}},
+		{"all is older by as much as clocks differ", last.Add(clockMargin), position{}},
+		{"the last is the leg's", last, position{oldest: last}},
+		{"it began in the middle", last.Add(-time.Minute), position{oldest: last.Add(-time.Minute)}},
+		{"all is the leg's", last.Add(-2 * time.Hour), before},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := begun(test.late, state, before); got != test.want {
+				t.Errorf("position is %+v, want %+v", got, test.want)
+			}
+		})
+	}
+	if got := begun(last, jetstream.StreamState{}, position{}); got != (position{}) {
+		t.Errorf("of an empty log: %+v", got)
+	}
+}
+
+// TestClockOfIngestIsAhead makes a delivery stream by a clock that is far ahead of NATS'. Its records are its own all the
+// same, and none goes before it is delivered.
+func TestClockOfIngestIsAhead(t *testing.T) {
+	r := newRig(t)
+	d := document("ahead", 5, 900)
+	d.Created = time.Now().Add(time.Hour)
+	r.create(d)
+	r.put(d, 10, 100)
+	r.sink(d)
+	trimmer, _ := r.trimmer(none)
+	found := r.pass(trimmer)
+	if state := r.log(d); state.FirstSeq != 1 || state.Msgs != 10 {
+		t.Errorf("the log has %d messages from %d on, and nothing is delivered", state.Msgs, state.FirstSeq)
+	}
+	if found.legs[legName{d.Name, names.LegS3}].oldest.IsZero() {
+		t.Error("nothing is undelivered")
 	}
 }
 
