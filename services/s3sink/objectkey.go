@@ -54,8 +54,9 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
 	t.format = format
-	t.uuid = batchUUID(batchHash(installation, d, v))
-	name, err := objectKey(installation, d, version, to, v)
+	identity := batchHash(installation, d, v)
+	t.uuid = batchUUID(identity)
+	name, err := objectKey(identity, d, version, to)
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
@@ -70,7 +71,7 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 // Package objectname says what prefixes evaluate to. All times are that of the arrival of the batch's oldest record, in the
 // delivery stream's zone. What is random in it is derived from the batch, so that every attempt to deliver it means the same
 // object. Settings were checked when they were stored; those that cannot be evaluated all the same are an error.
-func objectKey(installation string, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription, v variant) (string, error) {
+func objectKey(identity [sha256.Size]byte, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription) (string, error) {
 	prefix, err := objectname.Parse(objectname.Prefix, aws.ToString(to.Prefix))
 	if err != nil {
 		return "", err
@@ -79,7 +80,6 @@ func objectKey(installation string, d batch.Descriptor, version int, to *types.E
 	if err != nil {
 		return "", err
 	}
-	identity := batchHash(installation, d, v)
 	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Zone: zone, Seed: identity[:]})
 	return folder + objectname.Name(string(d.Stream), version, d.Oldest, zone, batchUUID(identity)), nil
 }
