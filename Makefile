@@ -44,7 +44,11 @@ test: needs-cc $(VENV)/ready $(NODE)/ready ## run the tests of every module with
 
 .PHONY: faults
 faults: ## kill, stop and cut everything under load for DURATION (2m); SEED repeats a run
-	cd e2e && go test -count=1 -timeout 30m -v -run 'TestFaults|TestWakesAfterAMinute' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED) -faults.minute
+	cd e2e && go test -count=1 -timeout 30m -v -run TestFaults ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+
+.PHONY: sleep
+sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above
+	cd e2e && go test -count=1 -timeout 10m -v -run TestWakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
 
 .PHONY: bench
 bench: ## measure acknowledged MB/s beside JetStream alone, on the disk of BENCH_DIR (default: this directory)
