@@ -14,11 +14,11 @@ func BenchmarkBuildMessages(b *testing.B) {
 	for _, n := range []int{1, 500} {
 		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
 			records := recordsOf(slices.Repeat([]int{1000}, n)...)
-			c := callerOf("6f0bd5ba-3c42-4e77-8f4b-6a2c4a2a0e11", records...)
+			c, data := callerOf("6f0bd5ba-3c42-4e77-8f4b-6a2c4a2a0e11", records...), dataOf(records...)
 			b.SetBytes(int64(1000 * n))
 			b.ReportAllocs()
 			for b.Loop() {
-				buildMessages("stream", c, records)
+				buildMessages("stream", c, data)
 			}
 		})
 	}
@@ -32,7 +32,7 @@ func BenchmarkPut(b *testing.B) {
 			r := newPutRig(b)
 			l, d := r.putLog(r.server.URL()), r.stream("bench", 1)
 			records := recordsOf(slices.Repeat([]int{1000}, bench.records)...)
-			c := callerOf("", records...)
+			c, data := callerOf("", records...), dataOf(records...)
 			b.SetBytes(int64(1000 * bench.records))
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -44,11 +44,9 @@ func BenchmarkPut(b *testing.B) {
 				}
 				mine := c
 				mine.InvocationID = strconv.FormatInt(n, 10)
-				for _, result := range l.put(context.Background(), d, mine, records) {
-					if result.Err != nil {
-						b.Error(result.Err)
-						return false
-					}
+				if err := l.put(context.Background(), d, mine, data).err; err != nil {
+					b.Error(err)
+					return false
 				}
 				return true
 			})

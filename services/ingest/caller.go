@@ -10,12 +10,12 @@ import (
 
 // readCaller tells who calls, and which call it is. An SDK sends the same amz-sdk-invocation-id with every retry of a
 // call; a client that sends none makes a new call each time.
-func readCaller(header http.Header, body []byte) caller {
+func readCaller(header http.Header, body [sha256.Size]byte) caller {
 	c := caller{
 		AccessKey:    accessKey(header.Get("Authorization")),
 		InvocationID: header.Get("amz-sdk-invocation-id"),
 		Attempt:      attempt(header.Get("amz-sdk-request")),
-		Body:         sha256.Sum256(body),
+		Body:         body,
 	}
 	if c.InvocationID == "" {
 		c.InvocationID = rand.Text()

@@ -25,9 +25,9 @@ func TestReadCaller(t *testing.T) {
 			header.Set("Authorization", test.authorization)
 			header.Set("amz-sdk-invocation-id", test.invocation)
 			header.Set("amz-sdk-request", test.request)
-			got := readCaller(header, []byte("body"))
+			got := readCaller(header, sha256.Sum256([]byte("body")))
 			if test.invocation == "" {
-				again := readCaller(header, []byte("body"))
+				again := readCaller(header, sha256.Sum256([]byte("body")))
 				if got.InvocationID == "" || got.InvocationID == again.InvocationID {
 					t.Errorf("invocation ids %q and %q", got.InvocationID, again.InvocationID)
 				}

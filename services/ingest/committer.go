@@ -22,6 +22,8 @@ const (
 	largeMessage  = 64_000  // bytes from which on a message is a commit of its own
 	mostTogether  = 1000    // messages in an atomic batch, JetStream's limit
 	bytesTogether = 4 << 20 // payload in an atomic batch
+	mostAlone     = 16      // messages that are not for a batch, in one commit
+	bytesAlone    = 4 << 20 // payload of them
 
 	// A batch is staged in a file of its own before it is committed, which costs as much as some synced messages do.
 	fewestTogether = 8
@@ -120,14 +122,14 @@ func (c *committer) drain() []*putCall {
 	return all
 }
 
-// take takes the next commit from what waits, the longest waiting first: by turns one that goes alone, and as many of the
-// others as fit into a batch.
+// take takes the next commit from what waits, the longest waiting first: by turns what goes without a batch, and what goes
+// into one, as much as fits.
 func (c *committer) take() []*putCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	queue, n := &c.small, c.fitting()
+	queue, n := &c.small, fitting(c.small, c.most, bytesTogether)
 	if len(c.alone) > 0 && (c.aloneDue || n == 0) {
-		queue, n = &c.alone, 1
+		queue, n = &c.alone, fitting(c.alone, mostAlone, bytesAlone)
 	}
 	c.aloneDue = queue == &c.small
 	calls := slices.Clone((*queue)[:n])
@@ -136,19 +138,20 @@ func (c *committer) take() []*putCall {
 	return calls
 }
 
-// fitting returns how many of the small ones fit into one batch.
-func (c *committer) fitting() int {
+// fitting returns how many of calls fit into one commit: one at least.
+func fitting(calls []*putCall, most, bytes int) int {
 	size := 0
-	for n, p := range c.small {
+	for n, p := range calls {
 		size += p.size
-		if n == c.most || n > 0 && size > bytesTogether {
+		if n == most || n > 0 && size > bytes {
 			return n
 		}
 	}
-	return len(c.small)
+	return len(calls)
 }
 
-// commit commits calls: several, of one message each, as an atomic batch; a few, or one, on their own.
+// commit commits calls: several that may be together as an atomic batch; a few, or those that go alone, on their own, side by
+// side.
 //
 // A lost answer shows as a timeout or a lost connection, and the batch is repeated with the calls that still have time. If
 // the first try was stored after all, JetStream rejects the next because it knows the ids, and each message is published
@@ -159,7 +162,7 @@ func (c *committer) commit(ctx context.Context, calls []*putCall) {
 	for attempt := 0; ; attempt++ {
 		faultpoint.Hit("ingest.before-publish")
 		var messages []*logMessage
-		if calls, messages = sendable(calls); len(calls) < fewestTogether {
+		if calls, messages = sendable(calls); len(calls) < fewestTogether || calls[0].alone {
 			c.commitEach(ctx, calls)
 			return
 		}

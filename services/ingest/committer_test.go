@@ -113,7 +113,7 @@ func TestPartsAreCommittedInOrder(t *testing.T) {
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	records := recordsOf(600_000, 600_000, 600_000)
 	c := callerOf("inv")
-	messages := buildMessages(d.ID, c, records)
+	messages := buildMessages(d.ID, c, dataOf(records...))
 	part := func(i int) *putCall { return newPutCall(t.Context(), messages[i:i+1], true) }
 	for _, i := range []int{0, 1} { // as if a first try had ended after the second part
 		p := part(i)
@@ -261,7 +261,7 @@ func TestAnswers(t *testing.T) {
 func callsOf(ctx context.Context, d *catalog.DeliveryStream, texts ...string) []*putCall {
 	calls := make([]*putCall, len(texts))
 	for i, text := range texts {
-		calls[i] = newPutCall(ctx, buildMessages(d.ID, callerOf(text), [][]byte{[]byte(text)}), false)
+		calls[i] = newPutCall(ctx, buildMessages(d.ID, callerOf(text), dataOf([]byte(text))), false)
 	}
 	return calls
 }
@@ -308,12 +308,12 @@ func TestAnswersToABatch(t *testing.T) {
 			calls := callsOf(t.Context(), d, "a", "b", "c", "d", "e", "f", "g", "h")
 			newCommitter(l, logOf(d, 0)).commit(t.Context(), calls)
 			for i, p := range calls {
-				result := p.results(logOf(d, 0), 1)[0]
-				if test.refused && !errors.Is(result.Err, errUnavailable) {
-					t.Errorf("error %v", result.Err)
+				results := p.results()
+				if test.refused && !errors.Is(results.err, errUnavailable) {
+					t.Errorf("error %v", results.err)
 				}
-				if !test.refused && (result.Err != nil || result.ID.Sequence != uint64(11+i)) {
-					t.Errorf("%d: id %s, error %v", i, result.ID, result.Err)
+				if !test.refused && (results.err != nil || results.parts[0].seq != uint64(11+i)) {
+					t.Errorf("%d: %+v", i, results)
 				}
 			}
 			if n := l.counts.Apart.Load(); n != test.apart {
@@ -349,7 +349,7 @@ func TestLateCallsAreNotSent(t *testing.T) {
 		calls := callsOf(late, d, texts...)
 		newCommitter(l, logOf(d, 0)).commit(t.Context(), calls)
 		for _, p := range calls {
-			if err := p.results(logOf(d, 0), 1)[0].Err; !errors.Is(err, errUnavailable) {
+			if err := p.results().err; !errors.Is(err, errUnavailable) {
 				t.Errorf("error %v", err)
 			}
 		}
@@ -369,7 +369,7 @@ func TestTake(t *testing.T) {
 		}
 	}
 	push(false, 1, 2, 3, 4, 5, 6, bytesTogether, 7)
-	push(true, 100, 200)
+	push(true, 100, 200, bytesAlone, 300)
 	var got [][]int
 	for calls := c.take(); len(calls) > 0; calls = c.take() {
 		sizes := make([]int, len(calls))
@@ -378,7 +378,7 @@ func TestTake(t *testing.T) {
 		}
 		got = append(got, sizes)
 	}
-	want := [][]int{{1, 2, 3, 4}, {100}, {5, 6}, {200}, {bytesTogether}, {7}}
+	want := [][]int{{1, 2, 3, 4}, {100, 200}, {5, 6}, {bytesAlone}, {bytesTogether}, {300}, {7}}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("taken %v, want %v", got, want)
 	}

@@ -76,11 +76,3 @@ func (m *apiMetrics) recordPut(operation string, stream names.Stream, stored, by
 	}
 	m.points.Record(stream, datapoints.Sample{Metric: datapoints.PutRecordBytes, Value: float64(bytes)})
 }
-
-// throttled takes the samples of a put that was refused as a whole, before anything was looked up.
-func (m *apiMetrics) throttled(stream names.Stream, records int) {
-	if m.exists(stream) {
-		m.failedRecords.WithLabelValues(string(stream)).Add(float64(records))
-		m.recordPut("", stream, 0, 0, records)
-	}
-}

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -104,14 +103,13 @@ func TestThrottledDatapoints(t *testing.T) {
 	s := newSite(t)
 	r := s.start()
 	r.create("demo")
-	records := [][]byte{[]byte("a"), []byte("bc"), []byte("def")}
 	d := must[*catalog.DeliveryStream](t)(s.catalog().Read(t.Context(), "demo"))
-	r.metrics.countPut(putRecordBatchName, d, records, []putResult{{}, {Err: errStreamGone}, {Err: fmt.Errorf("full")}})
-	r.metrics.throttled("demo", 4)
-	r.metrics.throttled("absent", 4)
+	r.metrics.countPut(putRecordBatchName, d, &putResults{
+		parts: []logMessage{{records: 1, payload: []byte("a")}}, records: 3, err: unavailable("full"),
+	})
 	r.stop()
 	got := s.points()
-	if d := got["demo ThrottledRecords"]; d.Sum != 6 {
+	if d := got["demo ThrottledRecords"]; d.Sum != 2 {
 		t.Errorf("%v are throttled", d.Sum)
 	}
 	if d := got["demo IncomingBytes"]; d.Sum != 1 {

@@ -3,10 +3,14 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
+
+	"hydrant/shared/record"
 )
 
 // Sizes of buffers: powers of two, so that one size serves many requests.
@@ -14,6 +18,7 @@ const (
 	smallestBuffer = 4 << 10
 	bufferSizes    = 12 // up to 8 MiB
 	largestBuffer  = smallestBuffer << (bufferSizes - 1)
+	growth         = 16 // of a body's buffer, at most, each time that what has arrived fills it
 )
 
 // memory is the budget that all requests share, in bytes, and the buffers they use again. It bounds what bodies and what
@@ -22,6 +27,7 @@ type memory struct {
 	limit   int64
 	used    atomic.Int64
 	buffers [bufferSizes]sync.Pool
+	leases  sync.Pool
 }
 
 func newMemory(limit int64) *memory { return &memory{limit: limit} }
@@ -31,14 +37,22 @@ var (
 	errTooLarge   = errors.New("the body is too large")
 )
 
-// lease is what one request holds of the budget. It is used by one goroutine, and ended by close.
+// lease is what one request holds of the budget. It is used by one goroutine, and ended by close, after which it may be
+// another request's.
 type lease struct {
 	memory *memory
 	held   int64
-	open   [][]byte
+	open   []*[]byte
+
+	lengths [record.MaxBatchRecords]int // room for those of the records, beside the budget
 }
 
-func (m *memory) lease() *lease { return &lease{memory: m} }
+func (m *memory) lease() *lease {
+	if l, ok := m.leases.Get().(*lease); ok {
+		return l
+	}
+	return &lease{memory: m}
+}
 
 // reserve takes n bytes, or returns errOverBudget.
 func (l *lease) reserve(n int64) error {
@@ -64,14 +78,13 @@ func (l *lease) buffer(size int) ([]byte, error) {
 	if err := l.reserve(int64(smallestBuffer) << class); err != nil {
 		return nil, err
 	}
-	var buffer []byte
-	if used, ok := l.memory.buffers[class].Get().(*[]byte); ok {
-		buffer = *used
-	} else {
-		buffer = make([]byte, smallestBuffer<<class)
+	buffer, ok := l.memory.buffers[class].Get().(*[]byte)
+	if !ok {
+		made := make([]byte, smallestBuffer<<class)
+		buffer = &made
 	}
 	l.open = append(l.open, buffer)
-	return buffer, nil
+	return *buffer, nil
 }
 
 func sizeClass(size int) int {
@@ -80,28 +93,40 @@ func sizeClass(size int) int {
 
 // discard gives one buffer of the lease back; b may be any beginning of it.
 func (l *lease) discard(b []byte) {
+	if buffer := l.take(b); buffer != nil {
+		l.memory.buffers[sizeClass(len(*buffer))].Put(buffer)
+	}
+}
+
+// leave gives up one buffer, of which b is a beginning, without giving it back: somebody else may still read it.
+func (l *lease) leave(b []byte) { _ = l.take(b) }
+
+// take removes a buffer from the lease, and returns nil if it is not there.
+func (l *lease) take(b []byte) *[]byte {
 	b = b[:cap(b)]
 	for i, buffer := range l.open {
-		if &buffer[0] == &b[0] {
-			l.open = append(l.open[:i], l.open[i+1:]...)
-			l.release(int64(len(buffer)))
-			l.memory.buffers[sizeClass(len(buffer))].Put(&buffer)
-			return
+		if &(*buffer)[0] == &b[0] {
+			l.open = slices.Delete(l.open, i, i+1)
+			l.release(int64(len(*buffer)))
+			return buffer
 		}
 	}
+	return nil
 }
 
-// close gives everything back. Nothing of the lease's buffers may be in use any more.
+// close gives everything back. Nothing of the lease or its buffers may be in use any more.
 func (l *lease) close() {
 	for len(l.open) > 0 {
-		l.discard(l.open[0])
+		l.discard(*l.open[0])
 	}
 	l.release(l.held)
+	l.memory.leases.Put(l)
 }
 
-// read returns what body holds, up to most bytes, in a buffer of the lease. The buffer grows with what has arrived, so a
-// body that is announced and not sent holds no memory.
-func (l *lease) read(body io.Reader, most int) ([]byte, error) {
+// read returns what body holds, up to most bytes, in a buffer of the lease, and writes it to digest piece by piece, while the
+// piece is in the processor's cache. The buffer grows with what has arrived, so a body of which announced bytes are announced
+// and not sent holds little memory.
+func (l *lease) read(body io.Reader, announced int64, most int, digest hash.Hash) ([]byte, error) {
 	buffer, err := l.buffer(smallestBuffer)
 	n := 0
 	for err == nil {
@@ -109,10 +134,11 @@ func (l *lease) read(body io.Reader, most int) ([]byte, error) {
 		case n == most:
 			return buffer[:n], atEnd(body)
 		case n == len(buffer):
-			buffer, err = l.grow(buffer)
+			buffer, err = l.grow(buffer, announced)
 		default:
 			var m int
 			m, err = body.Read(buffer[n:min(len(buffer), most)])
+			_, _ = digest.Write(buffer[n : n+m]) // documented never to fail
 			n += m
 		}
 	}
@@ -122,8 +148,9 @@ func (l *lease) read(body io.Reader, most int) ([]byte, error) {
 	return nil, err
 }
 
-func (l *lease) grow(buffer []byte) ([]byte, error) {
-	larger, err := l.buffer(2 * len(buffer))
+func (l *lease) grow(buffer []byte, announced int64) ([]byte, error) {
+	size := max(2*len(buffer), int(min(announced, int64(growth*len(buffer)))))
+	larger, err := l.buffer(size)
 	if err != nil {
 		return nil, err
 	}

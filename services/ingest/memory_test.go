@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func TestLeaseReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			memory := newMemory(leastMemory)
 			lease := memory.lease()
-			body, err := lease.read(test.body, test.most)
+			body, err := lease.read(test.body, 0, test.most, sha256.New())
 			if !errors.Is(err, test.err) || err == nil && len(body) != test.want {
 				t.Errorf("%d bytes, %v", len(body), err)
 			}
@@ -86,7 +87,7 @@ func BenchmarkReadPut(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				lease := memory.lease()
-				read, err := lease.read(strings.NewReader(body), 8<<20)
+				read, err := lease.read(strings.NewReader(body), int64(len(body)), 8<<20, sha256.New())
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -22,7 +21,7 @@ type caller struct {
 type logMessage struct {
 	id      string // Nats-Msg-Id
 	lengths string // value of record.LengthsHeader; empty for a single record, which needs none
-	payload []byte
+	payload []byte // a part of the put's data
 	records int
 	seq     uint64 // in the log; 0 while it is not known to be there
 }
@@ -30,37 +29,34 @@ type logMessage struct {
 // buildMessages makes the messages of one put: one, or a few where the records exceed record.MaxMessageBytes together.
 //
 // Where they are split depends on the records alone and what they are called on the call alone, so a retry makes the same
-// messages under the same ids, in whichever process. Nothing of records is kept.
-func buildMessages(stream names.StreamID, c caller, records [][]byte) []logMessage {
-	lengths, total := make([]int, len(records)), 0
-	for i, r := range records {
-		lengths[i] = len(r)
-		total += len(r)
-	}
+// messages under the same ids, in whichever process.
+func buildMessages(stream names.StreamID, c caller, data putData) []logMessage {
 	// Two parts in a row exceed the limit together, or they would be one.
-	messages := make([]logMessage, 0, 1+2*total/record.MaxMessageBytes)
-	for from := 0; from < len(records); {
-		to := partEnd(lengths, from)
+	messages := make([]logMessage, 0, 1+2*len(data.Bytes)/record.MaxMessageBytes)
+	rest := data.Bytes
+	for from := 0; from < len(data.Lengths); {
+		to, size := partEnd(data.Lengths, from)
 		messages = append(messages, logMessage{
 			id:      messageID(stream, c, len(messages)),
-			lengths: lengthsValue(lengths[from:to]),
-			payload: bytes.Join(records[from:to], nil),
+			lengths: lengthsValue(data.Lengths[from:to]),
+			payload: rest[:size:size],
 			records: to - from,
 		})
-		from = to
+		from, rest = to, rest[size:]
 	}
 	return messages
 }
 
-// partEnd returns where the part that begins with record from ends: it takes what fits, and one record at least.
-func partEnd(lengths []int, from int) int {
-	size := lengths[from]
-	for to := from + 1; to < len(lengths); to++ {
-		if size += lengths[to]; size > record.MaxMessageBytes {
-			return to
+// partEnd returns where the part that begins with record from ends, and its size: it takes what fits, and one record at least.
+func partEnd(lengths []int, from int) (to, size int) {
+	size = lengths[from]
+	for to = from + 1; to < len(lengths); to++ {
+		if size+lengths[to] > record.MaxMessageBytes {
+			break
 		}
+		size += lengths[to]
 	}
-	return len(lengths)
+	return to, size
 }
 
 func lengthsValue(lengths []int) string {

@@ -97,14 +97,9 @@ func (m *apiMetrics) observe(call *request, took time.Duration, failure *apiFail
 }
 
 // countPut counts a put to a delivery stream that exists, so that no client can make series at will.
-func (m *apiMetrics) countPut(operation string, d *catalog.DeliveryStream, records [][]byte, results []putResult) {
-	stored, bytes := 0, 0
-	for i, result := range results {
-		if result.Err == nil {
-			stored++
-			bytes += len(records[i])
-		}
-	}
+func (m *apiMetrics) countPut(operation string, d *catalog.DeliveryStream, results *putResults) {
+	stored, bytes := results.stored()
+	failed := results.records - stored
 	stream := string(d.Name)
 	count := func(c *prometheus.CounterVec, n int) {
 		if c != nil {
@@ -120,8 +115,8 @@ func (m *apiMetrics) countPut(operation string, d *catalog.DeliveryStream, recor
 	count(by.bytes, bytes)
 	count(m.incomingRecords, stored)
 	count(m.incomingBytes, bytes)
-	count(m.failedRecords, len(results)-stored)
-	m.recordPut(operation, d.Name, stored, bytes, len(results)-stored)
+	count(m.failedRecords, failed)
+	m.recordPut(operation, d.Name, stored, bytes, failed)
 }
 
 // forget drops the series of a delivery stream that is gone.

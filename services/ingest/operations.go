@@ -55,16 +55,16 @@ func put(list bool, serve func(context.Context, *request, putInput) (any, error)
 	return operation{
 		most: func(l limits) int { return l.putBody },
 		parse: func(call *request) (any, error) {
-			arena, err := call.lease.buffer(base64.StdEncoding.DecodedLen(len(call.body)))
+			room, err := call.lease.buffer(base64.StdEncoding.DecodedLen(len(call.body)))
 			if err != nil {
 				return nil, overBudget()
 			}
-			input, err := readPut(call.body, arena, list)
+			input, err := readPut(call.body, room, call.lease.lengths[:], list)
 			if err != nil {
 				return nil, err
 			}
 			call.lease.discard(call.body)
-			call.body = nil
+			call.body, call.data = nil, room
 			return input, input.check(list)
 		},
 		serve: func(ctx context.Context, call *request, input any) (any, error) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/shared/catalog"
@@ -18,13 +16,10 @@ func (a *api) putRecord(ctx context.Context, call *request, in putInput) (any, e
 	if err != nil {
 		return nil, err
 	}
-	if err := results[0].Err; err != nil {
-		return nil, a.putFailed(*in.Stream, err)
+	if results.err != nil {
+		return nil, a.putFailed(*in.Stream, results.err)
 	}
-	return &firehose.PutRecordOutput{
-		RecordId:  aws.String(results[0].ID.String()),
-		Encrypted: aws.Bool(false),
-	}, nil
+	return putRecordAnswer{results}, nil
 }
 
 // putRecordBatch answers for each record by itself. A record that is not known to be stored has an error that asks for it
@@ -34,25 +29,10 @@ func (a *api) putRecordBatch(ctx context.Context, call *request, in putInput) (a
 	if err != nil {
 		return nil, err
 	}
-	if allGone(results) {
+	if results.gone() {
 		return nil, a.putFailed(*in.Stream, errStreamGone)
 	}
-	failed := int32(0)
-	entries := make([]types.PutRecordBatchResponseEntry, len(results))
-	for i, result := range results {
-		if result.Err == nil {
-			entries[i].RecordId = aws.String(result.ID.String())
-			continue
-		}
-		failed++
-		entries[i].ErrorCode = aws.String(codeServiceUnavailable)
-		entries[i].ErrorMessage = aws.String(slowDown(result.Err))
-	}
-	return &firehose.PutRecordBatchOutput{
-		FailedPutCount:   &failed,
-		Encrypted:        aws.Bool(false),
-		RequestResponses: entries,
-	}, nil
+	return putRecordBatchAnswer{results}, nil
 }
 
 // putAll stores the call's records.
@@ -60,41 +40,25 @@ func (a *api) putRecordBatch(ctx context.Context, call *request, in putInput) (a
 // A replica whose view is old may know a delivery stream that was deleted and made again: the log refuses all records
 // then, and they are put once more to the one that the catalog has. Where only some are refused, the rest is the client's
 // to repeat: the same message ids must not stand for other records.
-func (a *api) putAll(ctx context.Context, call *request, in putInput) ([]putResult, error) {
-	records := make([][]byte, len(in.Records))
-	size := 0
-	for i, r := range in.Records {
-		records[i] = r.Data
-		size += len(r.Data)
-	}
-	if err := call.lease.reserve(int64(size)); err != nil { // for the messages, which are copies
-		a.metrics.throttled(names.Stream(*in.Stream), len(records))
-		return nil, overBudget()
-	}
+func (a *api) putAll(ctx context.Context, call *request, in putInput) (*putResults, error) {
 	d, err := a.active(ctx, *in.Stream)
 	if err != nil {
 		return nil, err
 	}
-	results := a.puts.put(ctx, d, call.caller, records)
-	if allGone(results) {
+	results := a.puts.put(ctx, d, call.caller, in.putData)
+	if results.gone() && !results.inUse {
 		successor, err := a.refreshed(ctx, *in.Stream)
 		if err == nil && successor.ID != d.ID {
-			d, results = successor, a.puts.put(ctx, successor, call.caller, records)
+			d, results = successor, a.puts.put(ctx, successor, call.caller, in.putData)
 		}
 	}
-	if !allGone(results) {
-		a.metrics.countPut(call.name, d, records, results)
+	if results.inUse {
+		call.lease.leave(call.data)
 	}
-	return results, nil
-}
-
-func allGone(results []putResult) bool {
-	for _, result := range results {
-		if !errors.Is(result.Err, errStreamGone) {
-			return false
-		}
+	if !results.gone() {
+		a.metrics.countPut(call.name, d, &results)
 	}
-	return true
+	return &results, nil
 }
 
 // active returns an ACTIVE delivery stream. One that the view does not have, or not ACTIVE, is looked for in the catalog,

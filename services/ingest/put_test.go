@@ -213,7 +213,7 @@ func TestPutWithAnOldView(t *testing.T) {
 	var output any
 	var err error
 	done := s.run(func(context.Context) {
-		output, err = a.putRecord(ctx, call, putInput{Stream: new("again"), Records: []putRecord{{Data: []byte("x")}}})
+		output, err = a.putRecord(ctx, call, putInput{Stream: new("again"), putData: dataOf([]byte("x")), Count: 1})
 	})
 	eventually(t, "the old log is found missing", func() error {
 		if a.puts.counts.Repeats.Load() == 0 {
@@ -223,7 +223,7 @@ func TestPutWithAnOldView(t *testing.T) {
 	})
 	s.run(follow)
 	done()
-	if err != nil || s.stored("again", *output.(*firehose.PutRecordOutput).RecordId) != "x" {
+	if err != nil || s.stored("again", output.(putRecordAnswer).recordID(0, 0).String()) != "x" {
 		t.Errorf("%v, %v", output, err)
 	}
 }

@@ -26,7 +26,7 @@ func TestPutWhileNATSIsDown(t *testing.T) {
 	r.server.Stop()
 	for _, text := range []string{"refused", "refused, too"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		result := l.put(ctx, d, callerOf(text), [][]byte{[]byte(text)})
+		result := l.put(ctx, d, callerOf(text), dataOf([]byte(text))).list()
 		cancel()
 		if !errors.Is(result[0].Err, errUnavailable) {
 			t.Fatalf("error %v", result[0].Err)
@@ -46,7 +46,7 @@ func TestStartWhileNATSIsDown(t *testing.T) {
 	l := r.putLog(r.server.URL())
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	result := l.put(ctx, d, callerOf("refused"), [][]byte{[]byte("refused")})
+	result := l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused"))).list()
 	if err := result[0].Err; !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "NATS cannot be reached") {
 		t.Errorf("error %v", err)
 	}
@@ -181,7 +181,7 @@ func TestServerStalls(t *testing.T) {
 	p.set(func(p *tap) { p.stalled = true })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	result := l.put(ctx, d, callerOf("unclear"), [][]byte{[]byte("unclear")})
+	result := l.put(ctx, d, callerOf("unclear"), dataOf([]byte("unclear"))).list()
 	if !errors.Is(result[0].Err, errUnavailable) {
 		t.Errorf("error %v", result[0].Err)
 	}
@@ -210,7 +210,7 @@ func TestServerStallsInAWrite(t *testing.T) {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			for _, result := range l.put(ctx, d, callerOf(fmt.Sprint(i)), records) {
+			for _, result := range l.put(ctx, d, callerOf(fmt.Sprint(i)), dataOf(records...)).list() {
 				if !errors.Is(result.Err, errUnavailable) {
 					t.Errorf("error %v", result.Err)
 				}

@@ -13,7 +13,6 @@ import (
 
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
-	"hydrant/shared/record"
 )
 
 // Errors of a put. The first is wrapped with the reason.
@@ -32,11 +31,26 @@ const (
 	tryTime  = 3 * time.Second  // for one answer of JetStream: a stalled server leads to repeats within a request's 10 s
 )
 
-// putResult is what became of one record.
-type putResult struct {
-	ID  record.ID
-	Err error // nil, errStreamGone, or one that wraps errUnavailable
+// putResults are what became of a put's records: the first of them are in the log, in parts, and those after them failed.
+type putResults struct {
+	log     names.Log
+	parts   []logMessage // which are in the log
+	records int          // of the put
+	err     error        // of those that are not in parts: nil if there are none, errStreamGone, or one that wraps errUnavailable
+	inUse   bool         // the put's data may be on its way still, and must not be changed
 }
+
+// stored returns how many records are in the log, and their bytes.
+func (r *putResults) stored() (records, bytes int) {
+	for _, part := range r.parts {
+		records += part.records
+		bytes += len(part.payload)
+	}
+	return records, bytes
+}
+
+// gone reports whether no record was stored because the delivery stream was deleted.
+func (r *putResults) gone() bool { return len(r.parts) == 0 && errors.Is(r.err, errStreamGone) }
 
 // putLog writes puts to the record logs. A record whose result has no error is on disk, once; DESIGN.md says how, and what
 // each failure leads to.
@@ -112,28 +126,25 @@ func (l *putLog) stop() {
 	close(l.stopped)
 }
 
-// put stores records and returns what became of each. It returns when ctx ends, if not before: ctx carries the request's
+// put stores records and returns what became of them. It returns when ctx ends, if not before: ctx carries the request's
 // deadline, until which what has no clear answer is repeated. Records that were not sent by then never will be; those
 // that were sent and not acknowledged are refused, and may be stored all the same.
-//
-// Nothing of records is used after put has returned.
-func (l *putLog) put(ctx context.Context, d *catalog.DeliveryStream, c caller, records [][]byte) []putResult {
-	size := 0
-	for _, r := range records {
-		size += len(r)
+func (l *putLog) put(ctx context.Context, d *catalog.DeliveryStream, c caller, data putData) putResults {
+	if err := l.gate.admit(d, len(data.Bytes)); err != nil {
+		return putResults{records: len(data.Lengths), err: err}
 	}
-	if err := l.gate.admit(d, size); err != nil {
-		return allFailed(len(records), err)
-	}
-	p := newPutCall(ctx, buildMessages(d.ID, c, records), c.Attempt > 1)
+	p := newPutCall(ctx, buildMessages(d.ID, c, data), c.Attempt > 1)
 	log := names.Log{Stream: d.Name, Shard: shardOf(c.InvocationID, d.Shards), ID: d.ID}
 	l.enqueue(log, p)
+	inUse := false
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		p.giveUp()
+		inUse = p.giveUp()
 	}
-	return p.results(log, len(records))
+	results := p.results()
+	results.log, results.records, results.inUse = log, len(data.Lengths), inUse
+	return results
 }
 
 // enqueue gives p to the committer of its log, which it starts if there is none.
@@ -164,14 +175,6 @@ func (l *putLog) retire(c *committer) bool {
 	}
 	delete(l.committers, c.target)
 	return true
-}
-
-func allFailed(records int, err error) []putResult {
-	results := make([]putResult, records)
-	for i := range results {
-		results[i].Err = err
-	}
-	return results
 }
 
 // putCall is one put on its way into the log. Its messages are committed in their order.
@@ -250,17 +253,14 @@ func (p *putCall) fail(err error) {
 	p.finish(err)
 }
 
-// giveUp ends p because nobody waits for it any longer. If nothing of it was sent, nothing will be, and its payload is let
-// go at once although it may stay in the queue for a while.
-func (p *putCall) giveUp() {
+// giveUp ends p because nobody waits for it any longer. If nothing of it was sent, nothing will be, although it may stay in
+// the queue for a while; otherwise a committer may be using its payload.
+func (p *putCall) giveUp() (inUse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	inUse = p.sent && !p.over
 	p.finish(p.late())
-	if !p.sent {
-		for i := range p.messages {
-			p.messages[i].payload = nil
-		}
-	}
+	return inUse
 }
 
 // late needs p.mu.
@@ -282,19 +282,10 @@ func (p *putCall) finish(err error) {
 	}
 }
 
-// results returns the outcome of each record. A call of several messages may have stored only the first of them.
-func (p *putCall) results(log names.Log, records int) []putResult {
+// results returns what is stored of p, and why the rest is not. A call of several messages may have stored only the first
+// of them.
+func (p *putCall) results() putResults {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	results := make([]putResult, 0, records)
-	for i, m := range p.messages {
-		for index := range m.records {
-			if i >= p.stored {
-				results = append(results, putResult{Err: p.err})
-				continue
-			}
-			results = append(results, putResult{ID: record.ID{Stream: log.ID, Shard: log.Shard, Sequence: m.seq, Index: index}})
-		}
-	}
-	return results
+	return putResults{parts: p.messages[:p.stored:p.stored], err: p.err}
 }

@@ -126,7 +126,7 @@ func TestRefusedWhileWaiting(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}, r.putter(l, d, "waits"), func() putResult {
-		result := l.put(ctx, d, callerOf("refused"), [][]byte{[]byte("refused")})[0]
+		result := l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused"))).list()[0]
 		refused <- result.Err
 		return result
 	}, r.putter(l, d, "waits, too"))

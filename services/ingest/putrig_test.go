@@ -130,11 +130,40 @@ func (l *putLog) takes() bool {
 	return l.running != nil
 }
 
+// putResult is what became of one record.
+type putResult struct {
+	ID  record.ID
+	Err error
+}
+
+// list returns what became of each record.
+func (r putResults) list() []putResult {
+	all := make([]putResult, 0, r.records)
+	for part := range r.parts {
+		for index := range r.parts[part].records {
+			all = append(all, putResult{ID: r.recordID(part, index)})
+		}
+	}
+	for len(all) < r.records {
+		all = append(all, putResult{Err: r.err})
+	}
+	return all
+}
+
+// dataOf returns records as they come from a request.
+func dataOf(records ...[]byte) putData {
+	data := putData{Bytes: bytes.Join(records, nil)}
+	for _, r := range records {
+		data.Lengths = append(data.Lengths, len(r))
+	}
+	return data
+}
+
 // put puts records with a deadline that does not matter.
 func (r *putRig) put(l *putLog, d *catalog.DeliveryStream, c caller, records ...[]byte) []putResult {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return l.put(ctx, d, c, records)
+	return l.put(ctx, d, c, dataOf(records...)).list()
 }
 
 // putOne puts one record, named by its text, and returns its id.

@@ -8,44 +8,53 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hydrant/services/ingest/internal/putbody"
 	"hydrant/shared/record"
 )
 
 // putInput is the input of PutRecord and PutRecordBatch, as far as it was read.
 type putInput struct {
-	Stream  *string
-	Records []putRecord // the first record.MaxBatchRecords
-	Count   int         // how many there are; -1 when the member is missing
+	Stream *string
+	putData
+	Count int // how many records there are; -1 when the member is missing
 }
 
-type putRecord struct {
-	Data    []byte
-	Given   bool // there is a Record, or an element of Records, that is not null
-	HasData bool // it has Data that is not null
+// putData is the data of a call's records, the first record.MaxBatchRecords of them.
+type putData struct {
+	Bytes   []byte // the records' data, one after the other
+	Lengths []int  // of each; or one of those below
 }
 
-// putReader reads the body of a put. Records are what clients send most of and longest: they are decoded without an
-// intermediate form, and no more of them are kept than a call may have, however many a hostile body lists.
-type putReader struct {
-	json  *jsontext.Decoder
-	arena []byte // decoded data, one record after the other
-	used  int
-	text  []byte // a string without its escapes
-	input putInput
+// What is in place of a length where a put is not to be accepted.
+const (
+	noRecord = -1 // there is no Record, or the element of Records is null
+	noData   = -2 // the record has no Data, or it is null
+)
+
+// readPut reads body, of which list says whether it has Records, or one Record. Decoded data goes to room, which has room
+// for base64's share of body, and lengths to the beginning of lengths.
+//
+// What clients write is read in one pass; all that is unusual, or wrong, the JSON package reads once more from its start.
+func readPut(body, room []byte, lengths []int, list bool) (putInput, error) {
+	if in, ok := putbody.Scan(body, room, lengths, list); ok {
+		name := string(in.Stream)
+		return putInput{Stream: &name, putData: putData{in.Data, in.Lengths}, Count: len(in.Lengths)}, nil
+	}
+	return readAnyPut(body, room, lengths, list)
 }
 
-// readPut reads body, of which list says whether it has Records, or one Record. Decoded data goes to arena, which has
-// room for base64's share of body.
-func readPut(body, arena []byte, list bool) (putInput, error) {
+// readAnyPut is readPut for any body.
+func readAnyPut(body, room []byte, lengths []int, list bool) (putInput, error) {
 	r := &putReader{
 		json:  jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)),
-		arena: arena,
-		input: putInput{Count: -1},
+		room:  room,
+		input: putInput{putData: putData{Lengths: lengths[:0]}, Count: -1},
 	}
 	err := r.readInput(list)
 	if err == nil {
 		_, err = r.json.ReadToken()
 		if errors.Is(err, io.EOF) {
+			r.input.Bytes = room[:r.used]
 			return r.input, nil
 		}
 		if err == nil {
@@ -55,12 +64,27 @@ func readPut(body, arena []byte, list bool) (putInput, error) {
 	return putInput{}, r.explain(err)
 }
 
+// putReader reads the body of a put. Records are decoded without an intermediate form, and no more of them are kept than a
+// call may have, however many a hostile body lists.
+type putReader struct {
+	json  *jsontext.Decoder
+	room  []byte // for decoded data
+	used  int
+	text  []byte // a string without its escapes
+	input putInput
+}
+
 // explain says where a body went wrong, and nothing of what is there.
 func (r *putReader) explain(err error) error {
 	if isSyntactic(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return notReadable(err)
 	}
 	return refusal(codeSerialization, "The value that ends at byte %d of the request has the wrong JSON type, or is not base64 of the standard alphabet with padding.", r.json.InputOffset())
+}
+
+// forget drops the records read so far: of members given twice, the last one counts.
+func (r *putReader) forget(count int) {
+	r.input.Lengths, r.input.Count, r.used = r.input.Lengths[:0], count, 0
 }
 
 func (r *putReader) readInput(list bool) error {
@@ -74,7 +98,7 @@ func (r *putReader) readInput(list bool) error {
 		case list && string(name) == "Records":
 			return r.readRecords()
 		case !list && string(name) == "Record":
-			r.input.Records, r.input.Count = r.input.Records[:0], 1
+			r.forget(1)
 			return r.readRecord()
 		}
 		return r.json.SkipValue()
@@ -138,7 +162,7 @@ func (r *putReader) readName() error {
 }
 
 func (r *putReader) readRecords() error {
-	r.input.Records, r.input.Count = r.input.Records[:0], -1
+	r.forget(-1)
 	switch r.json.PeekKind() {
 	case 'n':
 		return r.json.SkipValue()
@@ -169,56 +193,56 @@ func (r *putReader) readRecords() error {
 }
 
 func (r *putReader) readRecord() error {
-	var read putRecord
+	length, start := noRecord, r.used
 	var err error
 	switch r.json.PeekKind() {
 	case 'n':
 		err = r.json.SkipValue()
 	case '{':
-		read.Given = true
+		length = noData
 		err = r.members(func(name []byte) error {
 			if string(name) != "Data" {
 				return r.json.SkipValue()
 			}
-			return r.readData(&read)
+			r.used = start
+			var err error
+			length, err = r.readData()
+			return err
 		})
 	default:
 		err = r.wrongType()
 	}
-	r.input.Records = append(r.input.Records, read)
+	r.input.Lengths = append(r.input.Lengths, length)
 	return err
 }
 
-func (r *putReader) readData(into *putRecord) error {
+// readData returns the length of the data that comes next.
+func (r *putReader) readData() (int, error) {
 	switch r.json.PeekKind() {
 	case 'n':
-		into.Data, into.HasData = nil, false
-		return r.json.SkipValue()
+		return noData, r.json.SkipValue()
 	case '"':
 		text, err := r.readString()
 		if err != nil {
-			return err
+			return 0, err
 		}
-		into.Data, err = r.decode(text)
-		into.HasData = true
-		return err
+		return r.decode(text)
 	default:
-		return r.wrongType()
+		return 0, r.wrongType()
 	}
 }
 
 var errNotBase64 = errors.New("not base64")
 
-// decode appends text's data to the arena. The package base64 skips line breaks, which are not of the alphabet.
-func (r *putReader) decode(text []byte) ([]byte, error) {
+// decode adds text's data to what was decoded before. The package base64 skips line breaks, which are not of the alphabet.
+func (r *putReader) decode(text []byte) (int, error) {
 	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
-		return nil, errNotBase64
+		return 0, errNotBase64
 	}
-	room := r.arena[r.used:]
-	n, err := base64.StdEncoding.Decode(room, text)
+	n, err := base64.StdEncoding.Decode(r.room[r.used:], text)
 	if err != nil {
-		return nil, errNotBase64
+		return 0, errNotBase64
 	}
 	r.used += n
-	return room[:n:n], nil
+	return n, nil
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +64,7 @@ type webServer struct {
 	limits     limits
 	memory     *memory
 	operations atomic.Pointer[map[string]operation]
+	answers    sync.Pool // buffers, as *[]byte
 	metrics    *apiMetrics
 	log        *slog.Logger
 }
@@ -72,6 +76,7 @@ type request struct {
 	stream names.Stream
 	caller caller
 	body   []byte
+	data   []byte // the buffer with what was decoded of it
 	lease  *lease
 }
 
@@ -143,10 +148,11 @@ func (s *webServer) serve(w http.ResponseWriter, r *http.Request, call *request)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.readBody(r, http, op.most(s.limits), call); err != nil {
+	sum, err := s.readBody(r, http, op.most(s.limits), call)
+	if err != nil {
 		return nil, err
 	}
-	call.caller = readCaller(r.Header, call.body)
+	call.caller = readCaller(r.Header, sum)
 	input, err := op.parse(call)
 	if err != nil {
 		return nil, err
@@ -175,36 +181,41 @@ func (s *webServer) find(r *http.Request, call *request) (operation, error) {
 	return op, nil
 }
 
-// readBody reads the body within the bounds of size, time and memory. Over one of them the rest is not read, and the
-// connection ends with the answer.
-func (s *webServer) readBody(r *http.Request, http *http.ResponseController, most int, call *request) error {
+// readBody reads the body within the bounds of size, time and memory, and returns its SHA-256. Over one of the bounds the rest
+// is not read, and the connection ends with the answer.
+func (s *webServer) readBody(r *http.Request, http *http.ResponseController, most int, call *request) (sum [sha256.Size]byte, err error) {
 	if r.ContentLength > int64(most) {
-		return refuseBody("The request body has %d bytes; Hydrant reads up to %d.", r.ContentLength, most)
+		return sum, refuseBody("The request body has %d bytes; Hydrant reads up to %d.", r.ContentLength, most)
 	}
 	// The end of ctx, which is that of the server or of the connection, ends the reading too.
 	stop := context.AfterFunc(r.Context(), func() { _ = http.SetReadDeadline(time.Now()) })
-	body, err := call.lease.read(r.Body, most)
+	digest := sha256.New()
+	call.body, err = call.lease.read(r.Body, r.ContentLength, most, digest)
 	stop()
 	switch {
 	case err == nil:
-		call.body = body
-		return http.SetReadDeadline(time.Time{})
+		digest.Sum(sum[:0])
+		return sum, http.SetReadDeadline(time.Time{})
 	case errors.Is(err, errTooLarge):
-		return refuseBody("The request body has more than the %d bytes that Hydrant reads.", most)
+		return sum, refuseBody("The request body has more than the %d bytes that Hydrant reads.", most)
 	case errors.Is(err, errOverBudget):
-		return refuseBody("Slow down. Too many bytes of requests are in flight (--request-memory).")
+		return sum, refuseBody("Slow down. Too many bytes of requests are in flight (--request-memory).")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuseBody("The request body did not arrive within %s.", s.limits.body)
+		return sum, refuseBody("The request body did not arrive within %s.", s.limits.body)
 	default:
-		return refuseBody("The request body could not be read to its end.")
+		return sum, refuseBody("The request body could not be read to its end.")
 	}
 }
 
 // answer writes output or err, and returns the failure that it has written, if any.
 func (s *webServer) answer(w http.ResponseWriter, call *request, output any, err error) *apiFailure {
-	var data []byte
+	room, ok := s.answers.Get().(*[]byte)
+	if !ok {
+		room = new([]byte)
+	}
+	data := (*room)[:0]
 	if err == nil {
-		if data, err = encodeJSON(output); err != nil {
+		if data, err = appendAnswer(data, output); err != nil {
 			err = internalFailure(fmt.Errorf("encode the answer: %w", err))
 		}
 	}
@@ -212,11 +223,12 @@ func (s *webServer) answer(w http.ResponseWriter, call *request, output any, err
 	var failure *apiFailure
 	if err != nil {
 		failure = asFailure(err)
-		status, data = failure.status, encodeError(failure)
+		status, data = failure.status, append(data[:0], encodeError(failure)...)
 		s.report(call, failure)
 	}
 	header := w.Header()
 	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(data)))
 	if failure != nil && failure.hangUp {
 		// The server reads a little of what is still coming, so that the client gets to reading the answer.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.linger))
@@ -224,7 +236,17 @@ func (s *webServer) answer(w http.ResponseWriter, call *request, output any, err
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(data) // a client that is gone is no failure of the service
+	*room = data
+	s.answers.Put(room)
 	return failure
+}
+
+func appendAnswer(b []byte, output any) ([]byte, error) {
+	if put, ok := output.(jsonAppender); ok {
+		return put.appendJSON(b), nil
+	}
+	data, err := encodeJSON(output)
+	return append(b, data...), err
 }
 
 // report logs what its caller cannot know. The request's contents are never logged.

@@ -71,22 +71,20 @@ func (in *putInput) check(list bool) error {
 	} else if in.Count < 0 {
 		v.add("record", notNull)
 	}
-	size := 0
-	for i, r := range in.Records {
+	for i, length := range in.Lengths {
 		switch {
-		case !r.Given:
+		case length == noRecord:
 			v.add(path(i), notNull)
-		case !r.HasData:
+		case length == noData:
 			v.add(path(i)+".data", notNull)
-		case len(r.Data) > record.MaxRecordBytes:
+		case length > record.MaxRecordBytes:
 			v.add(path(i)+".data", mostLength(record.MaxRecordBytes))
 		}
-		size += len(r.Data)
 	}
 	if err := v.err(); err != nil {
 		return err
 	}
-	if size > record.MaxBatchBytes {
+	if len(in.Bytes) > record.MaxBatchBytes {
 		return invalidArgument("Records size exceeds 4 MB limit")
 	}
 	return nil

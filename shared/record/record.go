@@ -126,8 +126,14 @@ type ID struct {
 	Index    int
 }
 
-func (id ID) String() string {
-	return fmt.Sprintf("h1-%s-%d-%d-%d", id.Stream, id.Shard, id.Sequence, id.Index)
+func (id ID) String() string { return string(id.Append(nil)) }
+
+// Append appends the written form.
+func (id ID) Append(b []byte) []byte {
+	b = append(append(b, "h1-"...), id.Stream...)
+	b = strconv.AppendUint(append(b, '-'), uint64(id.Shard), 10)
+	b = strconv.AppendUint(append(b, '-'), id.Sequence, 10)
+	return strconv.AppendUint(append(b, '-'), uint64(id.Index), 10)
 }
 
 // ErrBadID is what ParseID returns for a text that is not a RecordId.
