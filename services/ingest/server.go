@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -148,11 +147,10 @@ func (s *webServer) serve(w http.ResponseWriter, r *http.Request, call *request)
 	if err != nil {
 		return nil, err
 	}
-	sum, err := s.readBody(r, http, op.most(s.limits), call)
-	if err != nil {
+	if err := s.readBody(r, http, op.most(s.limits), call); err != nil {
 		return nil, err
 	}
-	call.caller = readCaller(r.Header, sum)
+	call.caller = readCaller(r.Header, call.body)
 	input, err := op.parse(call)
 	if err != nil {
 		return nil, err
@@ -181,29 +179,28 @@ func (s *webServer) find(r *http.Request, call *request) (operation, error) {
 	return op, nil
 }
 
-// readBody reads the body within the bounds of size, time and memory, and returns its SHA-256. Over one of the bounds the rest
-// is not read, and the connection ends with the answer.
-func (s *webServer) readBody(r *http.Request, http *http.ResponseController, most int, call *request) (sum [sha256.Size]byte, err error) {
+// readBody reads the body within the bounds of size, time and memory. Over one of them the rest is not read, and the
+// connection ends with the answer.
+func (s *webServer) readBody(r *http.Request, http *http.ResponseController, most int, call *request) error {
 	if r.ContentLength > int64(most) {
-		return sum, refuseBody("The request body has %d bytes; Hydrant reads up to %d.", r.ContentLength, most)
+		return refuseBody("The request body has %d bytes; Hydrant reads up to %d.", r.ContentLength, most)
 	}
 	// The end of ctx, which is that of the server or of the connection, ends the reading too.
 	stop := context.AfterFunc(r.Context(), func() { _ = http.SetReadDeadline(time.Now()) })
-	digest := sha256.New()
-	call.body, err = call.lease.read(r.Body, r.ContentLength, most, digest)
+	body, err := call.lease.read(r.Body, r.ContentLength, most)
 	stop()
 	switch {
 	case err == nil:
-		digest.Sum(sum[:0])
-		return sum, http.SetReadDeadline(time.Time{})
+		call.body = body
+		return http.SetReadDeadline(time.Time{})
 	case errors.Is(err, errTooLarge):
-		return sum, refuseBody("The request body has more than the %d bytes that Hydrant reads.", most)
+		return refuseBody("The request body has more than the %d bytes that Hydrant reads.", most)
 	case errors.Is(err, errOverBudget):
-		return sum, refuseBody("Slow down. Too many bytes of requests are in flight (--request-memory).")
+		return refuseBody("Slow down. Too many bytes of requests are in flight (--request-memory).")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return sum, refuseBody("The request body did not arrive within %s.", s.limits.body)
+		return refuseBody("The request body did not arrive within %s.", s.limits.body)
 	default:
-		return sum, refuseBody("The request body could not be read to its end.")
+		return refuseBody("The request body could not be read to its end.")
 	}
 }
 
