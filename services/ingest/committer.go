@@ -22,11 +22,16 @@ const (
 	largeMessage  = 64_000  // bytes from which on a message is a commit of its own
 	mostTogether  = 1000    // messages in an atomic batch, JetStream's limit
 	bytesTogether = 4 << 20 // payload in an atomic batch
-	mostAlone     = 16      // messages that are not for a batch, in one commit
-	bytesAlone    = 4 << 20 // payload of them
 
 	// A batch is staged in a file of its own before it is committed, which costs as much as some synced messages do.
 	fewestTogether = 8
+
+	// What may be in flight at once, so that JetStream never waits for the next. A second batch only leaves when it is large,
+	// since batches that are many are small, and each costs the same.
+	batchesInFlight = 2
+	largeBatch      = 64
+	aloneInFlight   = 16
+	bytesInFlight   = 8 << 20 // payload of those that go alone
 
 	shortestPause = 5 * time.Millisecond
 	longestPause  = 200 * time.Millisecond
@@ -41,21 +46,28 @@ const (
 	batchCommitHeader   = "Nats-Batch-Commit"
 )
 
-// committer commits the puts of one log, one commit after the other. Its goroutine takes what waits; whoever puts adds to
-// it.
+// committer commits the puts of one log. Its goroutine takes what waits and starts a commit of it, while there are not too
+// many; whoever puts adds to what waits.
 type committer struct {
 	owner  *putLog
 	target names.Log
-	name   string // of the JetStream stream
-	topic  string // subject of its records
+	name   string        // of the JetStream stream
+	topic  string        // subject of its records
+	wake   chan struct{} // holds one
+
+	mu     sync.Mutex
+	small  []*putCall // may be committed together
+	alone  []*putCall
+	flying flights
 	most   int    // messages in a batch; fewer on a server that was seen to allow fewer
 	said   string // the odd refusal that was logged last
+}
 
-	mu       sync.Mutex
-	small    []*putCall // may be committed together
-	alone    []*putCall
-	aloneDue bool          // one of alone is next
-	wake     chan struct{} // holds one
+// flights are the commits that are not over.
+type flights struct {
+	together int // commits of what may be together
+	alone    int // of what goes alone
+	bytes    int // payload of the latter
 }
 
 func newCommitter(owner *putLog, log names.Log) *committer {
@@ -69,13 +81,18 @@ func newCommitter(owner *putLog, log names.Log) *committer {
 	}
 }
 
-// run ends when nothing has come for a while, or when the putLog has stopped.
+// run ends when nothing has come for a while, or when the putLog has stopped, and every commit is over.
 func (c *committer) run(ctx context.Context) {
+	var commits sync.WaitGroup
+	defer commits.Wait()
 	idle := time.NewTimer(c.owner.idle)
 	defer idle.Stop()
 	for {
 		if calls := c.take(); len(calls) > 0 {
-			c.commit(ctx, calls)
+			commits.Go(func() {
+				defer c.land(calls)
+				c.commit(ctx, calls)
+			})
 			idle.Reset(c.owner.idle)
 			continue
 		}
@@ -87,6 +104,7 @@ func (c *committer) run(ctx context.Context) {
 			if c.owner.retire(c) {
 				return
 			}
+			idle.Reset(c.owner.idle)
 		}
 	}
 }
@@ -100,16 +118,22 @@ func (c *committer) push(p *putCall) {
 		c.small = append(c.small, p)
 	}
 	c.mu.Unlock()
+	c.look()
+}
+
+// look makes the committer look for what it can commit.
+func (c *committer) look() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (c *committer) empty() bool {
+// idle reports whether nothing waits and nothing is in flight.
+func (c *committer) idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.small)+len(c.alone) == 0
+	return len(c.small)+len(c.alone) == 0 && c.flying == flights{}
 }
 
 // drain takes all that waits.
@@ -122,36 +146,66 @@ func (c *committer) drain() []*putCall {
 	return all
 }
 
-// take takes the next commit from what waits, the longest waiting first: by turns what goes without a batch, and what goes
-// into one, as much as fits.
+// take takes the next commit from what waits, the longest waiting first: one that goes alone, or as many of the others as fit
+// into a batch. It takes nothing while as much is in flight as may be.
 func (c *committer) take() []*putCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	queue, n := &c.small, fitting(c.small, c.most, bytesTogether)
-	if len(c.alone) > 0 && (c.aloneDue || n == 0) {
-		queue, n = &c.alone, fitting(c.alone, mostAlone, bytesAlone)
+	queue, n := &c.alone, 1
+	if !c.mayFlyAlone() {
+		queue, n = &c.small, c.fitting()
 	}
-	c.aloneDue = queue == &c.small
 	calls := slices.Clone((*queue)[:n])
 	*queue = slices.Delete(*queue, 0, n)
 	c.owner.counts.Waiting.Add(-int64(n))
+	c.flying.add(calls, 1)
 	return calls
 }
 
-// fitting returns how many of calls fit into one commit: one at least.
-func fitting(calls []*putCall, most, bytes int) int {
+// mayFlyAlone needs c.mu.
+func (c *committer) mayFlyAlone() bool {
+	if len(c.alone) == 0 || c.flying.alone == aloneInFlight {
+		return false
+	}
+	return c.flying.alone == 0 || c.flying.bytes+c.alone[0].size <= bytesInFlight
+}
+
+// fitting returns how many of the small ones fit into a batch that may leave now. It needs c.mu.
+func (c *committer) fitting() int {
+	if c.flying.together == batchesInFlight || c.flying.together > 0 && len(c.small) < largeBatch {
+		return 0
+	}
 	size := 0
-	for n, p := range calls {
+	for n, p := range c.small {
 		size += p.size
-		if n == most || n > 0 && size > bytes {
+		if n == c.most || n > 0 && size > bytesTogether {
 			return n
 		}
 	}
-	return len(calls)
+	return len(c.small)
 }
 
-// commit commits calls: several that may be together as an atomic batch; a few, or those that go alone, on their own, side by
-// side.
+// land notes that the commit of calls is over.
+func (c *committer) land(calls []*putCall) {
+	c.mu.Lock()
+	c.flying.add(calls, -1)
+	c.mu.Unlock()
+	c.look()
+}
+
+// add adds the commit of calls, or takes it away where sign is -1.
+func (f *flights) add(calls []*putCall, sign int) {
+	switch {
+	case len(calls) == 0:
+	case calls[0].alone:
+		f.alone += sign
+		f.bytes += sign * calls[0].size
+	default:
+		f.together += sign
+	}
+}
+
+// commit commits calls: several, of one message each, as an atomic batch; a few, or one, on their own.
 //
 // A lost answer shows as a timeout or a lost connection, and the batch is repeated with the calls that still have time. If
 // the first try was stored after all, JetStream rejects the next because it knows the ids, and each message is published
@@ -162,7 +216,7 @@ func (c *committer) commit(ctx context.Context, calls []*putCall) {
 	for attempt := 0; ; attempt++ {
 		faultpoint.Hit("ingest.before-publish")
 		var messages []*logMessage
-		if calls, messages = sendable(calls); len(calls) < fewestTogether || calls[0].alone {
+		if calls, messages = sendable(calls); len(calls) < fewestTogether {
 			c.commitEach(ctx, calls)
 			return
 		}
@@ -210,6 +264,8 @@ func (c *committer) settleTogether(calls []*putCall, messages []*logMessage, a a
 
 // adapt makes batches smaller where the server has a lower limit than its default, or none at all.
 func (c *committer) adapt(a answer, size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch a.code {
 	case codeBatchesDisabled:
 		c.most = 1
@@ -288,8 +344,13 @@ func (c *committer) ends(ctx context.Context, asked time.Time, a answer, calls [
 
 // say logs a refusal that nobody foresaw, once.
 func (c *committer) say(a answer) {
-	if a.odd && a.reason != c.said {
+	c.mu.Lock()
+	again := !a.odd || a.reason == c.said
+	if !again {
 		c.said = a.reason
+	}
+	c.mu.Unlock()
+	if !again {
 		c.owner.log.Error("puts are refused", "log", c.name, "error", a.reason)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/natstest"
 )
 
 // batchesIn returns the messages of each batch in a log, in order; "" stands for those that were published on their own.
@@ -49,25 +51,35 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
-// What goes alone and what goes together take turns, and neither is in a batch with the other.
+// What goes alone waits for nobody, and is in no batch of others.
 func TestLargeOnesAndRetriesGoAlone(t *testing.T) {
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url()), r.stream("demo", 1)
-	large := strings.Repeat("x", largeMessage)
-	retry := func() putResult {
-		c := callerOf("retry")
-		c.Attempt = 2
-		return r.put(l, d, c, []byte("retry"))[0]
-	}
-	small := r.putters(l, d, "small", fewestTogether)
-	r.together(l, p, d, nothing, append([]func() putResult{r.putter(l, d, large), retry}, small...)...)
+	var alone sync.WaitGroup
+	r.together(l, p, d, func() {
+		alone.Go(func() { r.checkErr(r.putter(l, d, strings.Repeat("x", largeMessage))()) })
+		alone.Go(func() {
+			c := callerOf("retry")
+			c.Attempt = 2
+			r.checkErr(r.put(l, d, c, []byte("retry"))[0])
+		})
+		natstest.WaitFor(t, "both are stored", func() bool { return r.lastSequence(d) == 3 })
+	}, r.putters(l, d, "small", fewestTogether)...)
+	alone.Wait()
 	batches := r.batchesIn(d)
 	if got := len(batches[""]); len(batches) != 2 || got != 3 {
 		t.Errorf("%d batches, %d messages on their own", len(batches)-1, got)
 	}
 	if n := len(r.contents(logOf(d, 0))); n != fewestTogether+3 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// checkErr fails the test, from any goroutine, where a record was not stored.
+func (r *putRig) checkErr(result putResult) {
+	if result.Err != nil {
+		r.t.Error(result.Err)
 	}
 }
 
@@ -362,27 +374,61 @@ func TestLateCallsAreNotSent(t *testing.T) {
 }
 
 func TestTake(t *testing.T) {
-	c := &committer{owner: new(putLog), most: 4, wake: make(chan struct{}, 1)}
-	push := func(alone bool, sizes ...int) {
-		for _, size := range sizes {
-			c.push(&putCall{alone: alone, size: size})
-		}
+	const half, large = bytesInFlight / 2, largeBatch
+	many := slices.Repeat([]int{1}, large)
+	for name, test := range map[string]struct {
+		small, alone []int
+		want         []string // sizes of the calls of each commit that leaves while none lands
+	}{
+		"nothing":                      {nil, nil, nil},
+		"one":                          {[]int{5}, nil, []string{"[5]"}},
+		"as many as a batch may have":  {[]int{1, 2, 3, 4, 5, 6}, nil, []string{"[1 2 3 4]"}},
+		"no more than a batch may be":  {[]int{1, bytesTogether, 7}, nil, []string{"[1]"}},
+		"one that is too large":        {[]int{bytesTogether + 1}, nil, []string{fmt.Sprint([]int{bytesTogether + 1})}},
+		"two batches of very many":     {slices.Concat([]int{7, 7, 7, 7}, many), nil, []string{"[7 7 7 7]", "[1 1 1 1]"}},
+		"each that goes alone":         {nil, []int{100, 200, 300}, []string{"[100]", "[200]", "[300]"}},
+		"alone, within bytes":          {nil, []int{half, half, 1}, []string{fmt.Sprint([]int{half}), fmt.Sprint([]int{half})}},
+		"alone, one beyond bytes":      {nil, []int{2 * bytesInFlight, 1}, []string{fmt.Sprint([]int{2 * bytesInFlight})}},
+		"alone, not beyond the number": {nil, slices.Repeat([]int{1}, aloneInFlight+1), slices.Repeat([]string{"[1]"}, aloneInFlight)},
+		"both kinds":                   {[]int{1, 2}, []int{100}, []string{"[100]", "[1 2]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &committer{owner: new(putLog), most: 4, wake: make(chan struct{}, 1)}
+			for _, size := range test.small {
+				c.push(&putCall{size: size})
+			}
+			for _, size := range test.alone {
+				c.push(&putCall{size: size, alone: true})
+			}
+			var got []string
+			var flying [][]*putCall
+			for calls := c.take(); len(calls) > 0; calls = c.take() {
+				flying = append(flying, calls)
+				got = append(got, fmt.Sprint(sizesOf(calls)))
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("taken %v, want %v", got, test.want)
+			}
+			taken := 0
+			for len(flying) > 0 { // every one that lands makes room for others
+				taken += len(flying[0])
+				c.land(flying[0])
+				flying = flying[1:]
+				for calls := c.take(); len(calls) > 0; calls = c.take() {
+					flying = append(flying, calls)
+				}
+			}
+			if taken != len(test.small)+len(test.alone) || !c.idle() || c.owner.counts.Waiting.Load() != 0 {
+				t.Errorf("%d taken in the end; idle %t", taken, c.idle())
+			}
+		})
 	}
-	push(false, 1, 2, 3, 4, 5, 6, bytesTogether, 7)
-	push(true, 100, 200, bytesAlone, 300)
-	var got [][]int
-	for calls := c.take(); len(calls) > 0; calls = c.take() {
-		sizes := make([]int, len(calls))
-		for i, p := range calls {
-			sizes[i] = p.size
-		}
-		got = append(got, sizes)
+}
+
+func sizesOf(calls []*putCall) []int {
+	sizes := make([]int, len(calls))
+	for i, p := range calls {
+		sizes[i] = p.size
 	}
-	want := [][]int{{1, 2, 3, 4}, {100, 200}, {5, 6}, {bytesAlone}, {bytesTogether}, {300}, {7}}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("taken %v, want %v", got, want)
-	}
-	if !c.empty() || c.owner.counts.Waiting.Load() != 0 {
-		t.Error("something is left")
-	}
+	return sizes
 }

@@ -170,7 +170,7 @@ func (l *putLog) enqueue(log names.Log, p *putCall) {
 func (l *putLog) retire(c *committer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !c.empty() {
+	if !c.idle() {
 		return false
 	}
 	delete(l.committers, c.target)
