@@ -1,7 +1,6 @@
 package putbody
 
-// decodeScalar decodes groups of four characters of the alphabet to three bytes each, up to the first group that has another
-// character. It returns how many characters it read.
+// decodeScalar is decode for any processor.
 func decodeScalar(dst, src []byte) int {
 	n := 0
 	for ; len(src) >= 4 && len(dst) >= 3; n += 4 {
