@@ -77,6 +77,25 @@ func TestLeaseKeepsToTheBudget(t *testing.T) {
 	}
 }
 
+// TestLeaseLeaves checks that a buffer which somebody else may still read is not given to another request.
+func TestLeaseLeaves(t *testing.T) {
+	memory := newMemory(1 << 20)
+	first := memory.lease()
+	left := must[[]byte](t)(first.buffer(100))
+	first.leave(left[:0])
+	first.close()
+	for range 100 {
+		next := memory.lease()
+		if buffer := must[[]byte](t)(next.buffer(100)); &buffer[0] == &left[0] {
+			t.Fatal("the buffer is used again")
+		}
+		next.close()
+	}
+	if used := memory.used.Load(); used != 0 {
+		t.Errorf("%d bytes are held", used)
+	}
+}
+
 func BenchmarkReadPut(b *testing.B) {
 	for _, bench := range []struct{ records, size int }{{1, 1000}, {500, 1000}, {500, 8000}} {
 		b.Run(fmt.Sprintf("records=%d/size=%d", bench.records, bench.size), func(b *testing.B) {

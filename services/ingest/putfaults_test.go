@@ -181,9 +181,9 @@ func TestServerStalls(t *testing.T) {
 	p.set(func(p *tap) { p.stalled = true })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	result := l.put(ctx, d, callerOf("unclear"), dataOf([]byte("unclear"))).list()
-	if !errors.Is(result[0].Err, errUnavailable) {
-		t.Errorf("error %v", result[0].Err)
+	results := l.put(ctx, d, callerOf("unclear"), dataOf([]byte("unclear")))
+	if !errors.Is(results.err, errUnavailable) || !results.inUse {
+		t.Errorf("error %v, in use %t", results.err, results.inUse)
 	}
 	p.set(func(p *tap) { p.stalled = false })
 	r.putOne(l, d, "after")

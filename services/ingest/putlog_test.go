@@ -126,9 +126,12 @@ func TestRefusedWhileWaiting(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}, r.putter(l, d, "waits"), func() putResult {
-		result := l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused"))).list()[0]
-		refused <- result.Err
-		return result
+		results := l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused")))
+		if results.inUse {
+			t.Error("what was never sent is in use")
+		}
+		refused <- results.err
+		return results.list()[0]
 	}, r.putter(l, d, "waits, too"))
 	if got := r.texts(logOf(d, 0)); !slices.Equal(got, []string{"first", "waits", "waits, too"}) {
 		t.Errorf("the log holds %q", got)
