@@ -26,12 +26,10 @@ const (
 	// A batch is staged in a file of its own before it is committed, which costs as much as some synced messages do.
 	fewestTogether = 8
 
-	// What may be in flight at once, so that JetStream never waits for the next. A second batch only leaves when it is large,
-	// since batches that are many are small, and each costs the same.
-	batchesInFlight = 2
-	largeBatch      = 64
-	aloneInFlight   = 16
-	bytesInFlight   = 8 << 20 // payload of those that go alone
+	// What goes alone is in flight with others, so that JetStream never waits for the next. A second batch would not help: what
+	// a batch costs hardly depends on its size, so fewer are faster.
+	aloneInFlight = 16
+	bytesInFlight = 8 << 20 // payload
 
 	shortestPause = 5 * time.Millisecond
 	longestPause  = 200 * time.Millisecond
@@ -65,9 +63,9 @@ type committer struct {
 
 // flights are the commits that are not over.
 type flights struct {
-	together int // commits of what may be together
-	alone    int // of what goes alone
-	bytes    int // payload of the latter
+	together bool // a commit of what may be together
+	alone    int  // commits of what goes alone
+	bytes    int  // payload of those
 }
 
 func newCommitter(owner *putLog, log names.Log) *committer {
@@ -158,7 +156,7 @@ func (c *committer) take() []*putCall {
 	calls := slices.Clone((*queue)[:n])
 	*queue = slices.Delete(*queue, 0, n)
 	c.owner.counts.Waiting.Add(-int64(n))
-	c.flying.add(calls, 1)
+	c.flying.change(calls, true)
 	return calls
 }
 
@@ -172,7 +170,7 @@ func (c *committer) mayFlyAlone() bool {
 
 // fitting returns how many of the small ones fit into a batch that may leave now. It needs c.mu.
 func (c *committer) fitting() int {
-	if c.flying.together == batchesInFlight || c.flying.together > 0 && len(c.small) < largeBatch {
+	if c.flying.together {
 		return 0
 	}
 	size := 0
@@ -188,20 +186,23 @@ func (c *committer) fitting() int {
 // land notes that the commit of calls is over.
 func (c *committer) land(calls []*putCall) {
 	c.mu.Lock()
-	c.flying.add(calls, -1)
+	c.flying.change(calls, false)
 	c.mu.Unlock()
 	c.look()
 }
 
-// add adds the commit of calls, or takes it away where sign is -1.
-func (f *flights) add(calls []*putCall, sign int) {
+// change notes that a commit of calls is in flight, or is not any more.
+func (f *flights) change(calls []*putCall, flying bool) {
 	switch {
 	case len(calls) == 0:
-	case calls[0].alone:
-		f.alone += sign
-		f.bytes += sign * calls[0].size
+	case !calls[0].alone:
+		f.together = flying
+	case flying:
+		f.alone++
+		f.bytes += calls[0].size
 	default:
-		f.together += sign
+		f.alone--
+		f.bytes -= calls[0].size
 	}
 }
 

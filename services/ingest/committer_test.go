@@ -374,8 +374,7 @@ func TestLateCallsAreNotSent(t *testing.T) {
 }
 
 func TestTake(t *testing.T) {
-	const half, large = bytesInFlight / 2, largeBatch
-	many := slices.Repeat([]int{1}, large)
+	const half = bytesInFlight / 2
 	for name, test := range map[string]struct {
 		small, alone []int
 		want         []string // sizes of the calls of each commit that leaves while none lands
@@ -385,7 +384,6 @@ func TestTake(t *testing.T) {
 		"as many as a batch may have":  {[]int{1, 2, 3, 4, 5, 6}, nil, []string{"[1 2 3 4]"}},
 		"no more than a batch may be":  {[]int{1, bytesTogether, 7}, nil, []string{"[1]"}},
 		"one that is too large":        {[]int{bytesTogether + 1}, nil, []string{fmt.Sprint([]int{bytesTogether + 1})}},
-		"two batches of very many":     {slices.Concat([]int{7, 7, 7, 7}, many), nil, []string{"[7 7 7 7]", "[1 1 1 1]"}},
 		"each that goes alone":         {nil, []int{100, 200, 300}, []string{"[100]", "[200]", "[300]"}},
 		"alone, within bytes":          {nil, []int{half, half, 1}, []string{fmt.Sprint([]int{half}), fmt.Sprint([]int{half})}},
 		"alone, one beyond bytes":      {nil, []int{2 * bytesInFlight, 1}, []string{fmt.Sprint([]int{2 * bytesInFlight})}},
