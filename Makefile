@@ -51,8 +51,8 @@ sleep: ## stop one replica of each service for a minute at named points, and wak
 	cd e2e && go test -count=1 -timeout 10m -v -run TestWakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
 
 .PHONY: bench
-bench: ## measure acknowledged MB/s beside JetStream alone, on the disk of BENCH_DIR (default: this directory)
-	cd e2e && go run ./bench $(BENCHFLAGS)
+bench: ## measure speed, by ratios taken side by side, in ten minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
+	@cd e2e && go build -o $(BIN)/bench ./bench && cd .. && $(BIN)/bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz everything that parses bytes from outside, FUZZTIME (20s) each

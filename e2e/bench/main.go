@@ -1,14 +1,13 @@
-// Command bench measures how fast Hydrant acknowledges, beside what JetStream alone takes of the same bytes, in one run.
+// Command bench measures how fast Hydrant is, by ratios: what it is compared with is measured in the same run, on the same
+// disk and cores, alternately. docs/performance.md says what each row is and how it is measured.
 //
-// It starts a NATS server that syncs every write and one ingest service, as processes, on the disk it is told to use, and
-// alternates two loads, each for some seconds: 16 connections that put batches of 500 records of 1 KB by HTTP, and a bare
-// client that publishes messages of the same size with 16 in flight. What counts is acknowledged, so synced. Delivery is
-// held back: no buffer and no sink runs. The load generator runs on the same cores and is part of both figures.
+// It builds the programs, starts them as processes on a directory of the disk, puts records by HTTP, and looks at what
+// arrives in the S3 server. The load generator runs on the same cores and is part of every figure. Everything listens on
+// 127.0.0.1 alone and is gone when it ends.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,27 +15,30 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 type options struct {
-	dir      string
+	rows     string
+	list     bool
 	rounds   int
 	length   time.Duration
+	dir      string
+	results  string
 	jsonForm bool
+	bento    string
 }
 
-func main() { os.Exit(status()) }
+func main() { os.Exit(status(os.Args[1:])) }
 
-func status() int {
-	var o options
-	flag.StringVar(&o.dir, "dir", ".", "directory on the disk to measure on")
-	flag.IntVar(&o.rounds, "rounds", 5, "how often the loads alternate")
-	flag.DurationVar(&o.length, "length", 4*time.Second, "length of one load")
-	flag.BoolVar(&o.jsonForm, "json", false, "print the result as JSON")
-	flag.Parse()
+// status returns the exit status: 0 when every row was measured, however slow, 1 when one was not, 2 for wrong arguments.
+func status(args []string) int {
+	o, err := parse(args, os.Stderr)
+	if err != nil {
+		return 2
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
@@ -46,114 +48,61 @@ func status() int {
 	return 0
 }
 
-// figures are MB/s (10^6 bytes of records a second) of each round, in the order they were taken.
-type figures struct {
-	Disk      []float64 `json:"disk_synced_mb_per_second"`
-	JetStream []float64 `json:"jetstream_mb_per_second"`
-	Hydrant   []float64 `json:"hydrant_mb_per_second"`
-	Ratio     []float64 `json:"ratio"`
+func parse(args []string, out io.Writer) (options, error) {
+	root, err := repository()
+	if err != nil {
+		_, _ = fmt.Fprintln(out, "bench:", err)
+		return options{}, err
+	}
+	cache := filepath.Join(root, ".cache")
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas (default all)")
+	flags.BoolVar(&o.list, "list", false, "list the rows and end")
+	flags.IntVar(&o.rounds, "rounds", 5, "how often what is compared alternates")
+	flags.DurationVar(&o.length, "length", 3*time.Second, "length of one load; one with delivery is four times as long")
+	flags.StringVar(&o.dir, "dir", cache, "directory on the disk to measure on")
+	flags.StringVar(&o.results, "results", filepath.Join(cache, "bench.json"), "file with the newest results of each row, to compare with")
+	flags.BoolVar(&o.jsonForm, "json", false, "print the results as JSON instead of the table")
+	flags.StringVar(&o.bento, "bento", "", "the program built from e2e/bench/bento, for the row cpu")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	err = o.validate(flags.Args())
+	if err != nil {
+		_, _ = fmt.Fprintln(out, "bench:", err)
+	}
+	return o, err
 }
 
-func run(ctx context.Context, o options, out, progress io.Writer) error {
-	dir, err := os.MkdirTemp(o.dir, "hydrant-bench-")
-	if err != nil {
-		return err
+func (o options) validate(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("%q is not accepted; name rows with -rows", strings.Join(rest, " "))
+	case o.rounds < 1 || o.rounds > 100:
+		return fmt.Errorf("-rounds %d is not accepted; use 1 to 100", o.rounds)
+	case o.length < 100*time.Millisecond || o.length > time.Minute:
+		return fmt.Errorf("-length %s is not accepted; use 100ms to 1m", o.length)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if err := refuseMemory(dir); err != nil {
-		return err
-	}
-	rig, err := newRig(ctx, dir, progress)
-	if err != nil {
-		return err
-	}
-	defer rig.close()
-
-	var f figures
-	for round := range o.rounds {
-		disk, err := syncedWrites(ctx, dir, o.length/4)
-		if err != nil {
-			return err
-		}
-		bare, err := rig.jetStreamAlone(ctx, o.length)
-		if err != nil {
-			return fmt.Errorf("JetStream alone: %w", err)
-		}
-		put, err := rig.putRecordBatch(ctx, o.length)
-		if err != nil {
-			return fmt.Errorf("PutRecordBatch: %w", err)
-		}
-		f.Disk, f.JetStream, f.Hydrant = append(f.Disk, disk), append(f.JetStream, bare), append(f.Hydrant, put)
-		f.Ratio = append(f.Ratio, put/bare)
-		_, _ = fmt.Fprintf(progress, "round %d of %d: disk %.0f, JetStream alone %.0f, Hydrant %.0f MB/s, ratio %.2f\n",
-			round+1, o.rounds, disk, bare, put, put/bare)
-	}
-	if o.jsonForm {
-		return json.NewEncoder(out).Encode(f)
-	}
-	return f.table(out)
-}
-
-func (f figures) table(out io.Writer) error {
-	rows := []struct {
-		name   string
-		values []float64
-		form   string
-	}{
-		{"disk, 1 MB writes, each synced            MB/s", f.Disk, "%8.0f"},
-		{"JetStream alone, 500 KB messages, 16      MB/s", f.JetStream, "%8.0f"},
-		{"PutRecordBatch, 500 x 1 KB, 16 connections MB/s", f.Hydrant, "%8.0f"},
-		{"ratio of the two                              ", f.Ratio, "%8.2f"},
-	}
-	_, err := fmt.Fprintf(out, "%-50s%8s%8s%8s\n", "", "median", "least", "most")
-	for _, r := range rows {
-		form := "%-50s" + r.form + r.form + r.form + "\n"
-		_, e := fmt.Fprintf(out, form, r.name, median(r.values), slices.Min(r.values), slices.Max(r.values))
-		err = errors.Join(err, e)
-	}
+	_, err := chosen(o.rows)
 	return err
 }
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
+var errNoRepository = errors.New("run it inside the repository: no go.work was found in this directory or above it")
 
-// refuseMemory refuses a directory that is not on a disk, where a sync costs nothing.
-func refuseMemory(dir string) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return err
-	}
-	const tmpfs, ramfs = 0x01021994, 0x858458f6
-	if fs.Type == tmpfs || fs.Type == ramfs {
-		return fmt.Errorf("%s is in memory: name a directory on a disk with -dir", dir)
-	}
-	return nil
-}
-
-// syncedWrites measures the disk itself: 1 MB at a time, each followed by fdatasync.
-func syncedWrites(ctx context.Context, dir string, length time.Duration) (float64, error) {
-	file, err := os.CreateTemp(dir, "raw-")
+// repository is the root of the working copy that this runs in.
+func repository() (string, error) {
+	dir, err := os.Getwd()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	defer func() { _ = file.Close(); _ = os.Remove(file.Name()) }()
-	piece := make([]byte, 1_000_000)
-	start, written := time.Now(), 0
-	for time.Since(start) < length && ctx.Err() == nil {
-		n, err := file.Write(piece)
-		if err == nil {
-			err = syscall.Fdatasync(int(file.Fd()))
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
 		}
-		if err != nil {
-			return 0, err
+		if dir == filepath.Dir(dir) {
+			return "", errNoRepository
 		}
-		written += n
 	}
-	return float64(written) / 1e6 / time.Since(start).Seconds(), ctx.Err()
 }
