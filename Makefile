@@ -52,7 +52,7 @@ sleep: ## stop one replica of each service for a minute at named points, and wak
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in ten minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
-	@cd e2e && go build -o $(BIN)/bench ./bench && cd .. && $(BIN)/bench $(BENCHFLAGS)
+	@cd e2e && go build -o $(BIN)/bench ./bench && $(BIN)/bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz everything that parses bytes from outside, FUZZTIME (20s) each
