@@ -19,11 +19,12 @@ const drainTime = 2 * time.Minute
 // delivered is what a load came to while everything that it put was delivered.
 type delivered struct {
 	put   load.Result
-	rate  float64       // MB/s of records delivered while puts went on
+	began time.Time
+	rate  float64       // MB/s of records delivered while puts went on, where that was asked for
 	drain time.Duration // from the last put to the last delivery
 	flush time.Duration // from there until the disk has written the objects, which the S3 server does not sync
-	first time.Duration // from the first put to the first delivery
 
+	events      []event
 	undelivered []sample
 	waited      time.Duration // of puts, by all connections, for the bound
 
@@ -86,11 +87,11 @@ func (i *installation) deliverLoad(ctx context.Context, l load.Load, back *backl
 		return d, err
 	}
 	memory := machine.Watch(ctx, i.pids())
-	began := time.Now()
-	back.endAt(began.Add(l.Length))
+	d.began = time.Now()
+	back.endAt(d.began.Add(l.Length))
 	l.Length += drainTime // calls end by the backlog, at the end of a batch
-	l.Admit, l.Acked = back.admit, back.ack
-	samples := sampleBacklog(ctx, back, began)
+	l.Admit, l.Acked = both(l.Admit, back.admit), back.ack
+	samples := sampleBacklog(ctx, back, d.began)
 	d.put, err = l.Run(ctx)
 	d.undelivered = samples()
 	if err == nil {
@@ -100,13 +101,19 @@ func (i *installation) deliverLoad(ctx context.Context, l load.Load, back *backl
 	if err != nil {
 		return d, errors.Join(err, i.alive())
 	}
-	d.waited = back.waited
-	d.rate, err = deliveryRate(back.history(), began, began.Add(d.put.Took))
-	if err != nil {
-		return d, err
-	}
-	d.first = back.history()[0].at.Sub(began)
+	d.waited, d.events = back.waited, back.history()
 	return d, i.count(ctx, &d, packed)
+}
+
+// admission says whether a call may be made, when it may.
+type admission = func(ctx context.Context, bytes int64) bool
+
+// both asks two, of which the first may be missing.
+func both(first, second admission) admission {
+	if first == nil {
+		return second
+	}
+	return func(ctx context.Context, bytes int64) bool { return first(ctx, bytes) && second(ctx, bytes) }
 }
 
 // drain waits for the rest, and takes the time.

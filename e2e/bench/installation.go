@@ -32,7 +32,7 @@ const (
 const (
 	storeBytes = 24 << 30
 	startTime  = time.Minute
-	stopTime   = 30 * time.Second
+	stopTime   = 90 * time.Second
 )
 
 // installation is Hydrant, running: the services as processes, or all in one.
@@ -245,7 +245,7 @@ func (i *installation) close() error {
 // remove removes the directory. The S3 server that an all-in-one leaves behind notices a moment later that its parent is
 // gone, and may write until then.
 func (i *installation) remove() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
 	var last error
 	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {

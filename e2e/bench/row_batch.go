@@ -16,7 +16,12 @@ const (
 	oneStream     = "bench-0000"
 )
 
-func batchEstimate(o options) time.Duration { return o.everyRound(2 * o.length) }
+func batchEstimate(o options) time.Duration {
+	return o.everyRound(o.length + o.aloneLength() + time.Second)
+}
+
+// aloneLength is the length of a load of JetStream alone, which has nothing to warm up.
+func (o options) aloneLength() time.Duration { return o.length * 2 / 3 }
 
 // measureBatch holds delivery back: no buffer and no sink runs.
 func measureBatch(ctx context.Context, b *bench, row *report.Row) (err error) {
@@ -72,7 +77,7 @@ func (b *bench) batches(i *installation) load.Load {
 // stream like a record log, on the same server. Nothing of it is left when it returns.
 func (b *bench) jetStreamAlone(ctx context.Context, i *installation) (load.Result, error) {
 	got, err := load.Publish{
-		JetStream: i.js, Subject: bareSubject, InFlight: batchConnections, Length: b.length,
+		JetStream: i.js, Subject: bareSubject, InFlight: batchConnections, Length: b.aloneLength(),
 		Payload: func(publisher, n int) []byte { return b.data.Batch(7*publisher + n) },
 	}.Run(ctx)
 	if err != nil {

@@ -14,14 +14,11 @@ import (
 // tail is the interval hint, in seconds, which cuts the last batch of a load where it is not full.
 const tail = 5
 
-// deliverEstimate is that of a row with delivery; other is what it is compared with, or 0 for one load of JetStream.
-func deliverEstimate(other time.Duration) func(options) time.Duration {
-	return func(o options) time.Duration {
-		if other == 0 {
-			other = o.length
-		}
-		return o.everyRound(o.deliverLength() + other + 4*time.Second)
-	}
+// drainEstimate is about what the rest of a load takes, and removing it.
+const drainEstimate = 3 * time.Second
+
+func deliverEstimate(o options) time.Duration {
+	return o.everyRound(o.deliverLength() + o.aloneLength() + drainEstimate)
 }
 
 // deliveredRun is the rounds of one kind of delivery, and of what each was compared with.
@@ -32,10 +29,11 @@ type deliveredRun struct {
 
 // kind is a way to deliver.
 type kind struct {
-	name  string
-	hints hints
-	bound int64 // of what is undelivered
-	align int   // messages that fill a batch
+	name    string
+	hints   hints
+	bound   int64         // of what is undelivered
+	align   int           // messages that fill a batch
+	shorter time.Duration // by how much the load is shorter than others
 }
 
 func kind128() kind {
@@ -127,9 +125,12 @@ func (b *bench) besideJetStream(ctx context.Context, i *installation, k kind) (d
 // deliverOnce puts the load on while all of it is delivered. Nothing of it is left when it returns.
 func (b *bench) deliverOnce(ctx context.Context, i *installation, k kind) (delivered, error) {
 	l := b.batches(i)
-	l.Length = b.deliverLength()
+	l.Length = b.deliverLength() - k.shorter
 	d, err := i.deliverLoad(ctx, l, newBacklog(k.bound, k.align), k.hints.compression == types.CompressionFormatGzip)
 	if err != nil {
+		return d, err
+	}
+	if d.rate, err = deliveryRate(d.events, d.began, d.began.Add(d.put.Took)); err != nil {
 		return d, err
 	}
 	return d, i.empty(ctx)

@@ -22,14 +22,19 @@ const (
 	// gzipLevel is the level that s3sink compresses at.
 	gzipLevel = 6
 
-	compressTime = 2 * time.Second
+	compressTime = 1500 * time.Millisecond
 )
+
+func gzipEstimate(o options) time.Duration {
+	return o.everyRound(o.deliverLength()/2 + compressTime + drainEstimate)
+}
 
 // measureGzip compares with the compressor alone on the cores left: all cores, less what ingest, NATS, the S3 server and
 // the load generator used in the same round, at its rate. What the buffer and the sink use beside the compressor counts
 // against them.
 func measureGzip(ctx context.Context, b *bench, row *report.Row) error {
 	k := kind5("deliver-gzip", types.CompressionFormatGzip)
+	k.shorter = b.deliverLength() / 2
 	var left []float64
 	run, err := b.deliverRounds(ctx, row, k, func(ctx context.Context, i *installation, k kind) (delivered, float64, error) {
 		d, err := b.deliverOnce(ctx, i, k)

@@ -10,7 +10,7 @@ import (
 	"hydrant/e2e/bench/internal/report"
 )
 
-func latencyEstimate(o options) time.Duration { return o.everyRound(o.length + 2*time.Second) }
+func latencyEstimate(o options) time.Duration { return o.everyRound(o.length) + o.length/4 }
 
 // measureLatency takes the time from the beginning of a put until an object with its record has been read.
 //

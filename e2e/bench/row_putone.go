@@ -12,7 +12,9 @@ import (
 
 const singleConnections = 256
 
-func putOneEstimate(o options) time.Duration { return o.everyRound(2 * o.length) }
+func putOneEstimate(o options) time.Duration {
+	return o.everyRound(o.length + o.aloneLength() + time.Second)
+}
 
 // measurePutOne holds delivery back, as the row batch does.
 func measurePutOne(ctx context.Context, b *bench, row *report.Row) (err error) {
@@ -42,7 +44,7 @@ func (b *bench) putOneRound(ctx context.Context, i *installation, row *report.Ro
 		return err
 	}
 	bare, err := load.Publish{
-		JetStream: i.js, Subject: bareSubject, InFlight: singleConnections, Length: b.length,
+		JetStream: i.js, Subject: bareSubject, InFlight: singleConnections, Length: b.aloneLength(),
 		Payload: func(publisher, n int) []byte { return b.data.Record(31*publisher + n) },
 	}.Run(ctx)
 	if err != nil {

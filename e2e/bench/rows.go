@@ -22,11 +22,16 @@ type spec struct {
 func specs() []spec {
 	return []spec{
 		{"batch", "PutRecordBatch, 500 × 1 KB, 16 connections, synced, delivery held back; beside JetStream alone", batchEstimate, measureBatch},
-		{"deliver-128", "the same while all is delivered to the S3 server, uncompressed, in objects of 128 MB", deliverEstimate(0), measureDeliver128},
-		{"deliver-5", "the same in objects of 5 MB", deliverEstimate(0), measureDeliver5},
-		{"deliver-gzip", "the same with GZIP, hints of 5 MB; beside the compressor alone on the cores left", deliverEstimate(2 * time.Second), measureGzip},
+		{"deliver-128", "the same while all is delivered to the S3 server, uncompressed, in objects of 128 MB", deliverEstimate, measureDeliver128},
+		{"deliver-5", "the same in objects of 5 MB", deliverEstimate, measureDeliver5},
+		{"deliver-gzip", "the same with GZIP, hints of 5 MB; beside the compressor alone on the cores left", gzipEstimate, measureGzip},
 		{"put-one", "PutRecord, 1 KB, 256 connections; beside single synced JetStream publishes, 256 in flight", putOneEstimate, measurePutOne},
 		{"latency", "put to readable object, interval 0, one producer", latencyEstimate, measureLatency},
+		{"cpu", "CPU seconds a GB, put to object, in the loads of deliver-128", cpuEstimate, measureCPU},
+		{"memory", "resident memory at most: the services in the loads of deliver-128, and the all-in-one program", memoryEstimate, measureMemory},
+		{"streams", "1, 10, 100, 1,000 delivery streams, the same load of 500 KB calls, all-in-one, delivered", streamsEstimate, measureStreams},
+		{"streams-single", "1, 100, 1,000 delivery streams, PutRecord, 1 KB, 256 connections; beside the disk's fsyncs", singleEstimate, measureStreamsSingle},
+		{"start", "start of the all-in-one program with 1,000 delivery streams and 1 GB of backlog", startEstimate, measureStart},
 	}
 }
 

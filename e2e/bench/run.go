@@ -22,7 +22,7 @@ const (
 	seed = 20161123
 
 	// buildTime is about what building takes when most of it is in Go's cache.
-	buildTime = 10 * time.Second
+	buildTime = 15 * time.Second
 
 	// leastFree is the space that a run may need: the log and the objects of the longest load, and what it is compared with.
 	leastFree = 12 << 30
@@ -154,10 +154,13 @@ func (b *bench) place(name string) string { return filepath.Join(b.root, name) }
 // ended closes an installation and adds what went wrong with it to the row's error.
 func ended(i *installation, err *error) { *err = errors.Join(*err, i.close()) }
 
-// deliverLength is the length of a load while everything is delivered.
+// deliverLength is the length of a load while everything is delivered: a minute in five rounds.
 func (o options) deliverLength() time.Duration { return 4 * o.length }
 
-// everyRound is the time that rounds of so much take, with a start before them.
+// startingTime is about what starting an installation takes, and ending it.
+const startingTime = 3 * time.Second
+
+// everyRound is the time that rounds of so much take, with the disk measured in each, and a start before them.
 func (o options) everyRound(round time.Duration) time.Duration {
-	return 4*time.Second + time.Duration(o.rounds)*(round+o.diskLength()+time.Second)
+	return startingTime + time.Duration(o.rounds)*(round+o.diskLength())
 }

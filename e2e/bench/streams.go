@@ -119,12 +119,15 @@ func (i *installation) purge(ctx context.Context, name string) error {
 	return nil
 }
 
+// settleTime is how long removing what a load has left may take.
+const settleTime = 30 * time.Second
+
 // leftover is what the directory of an emptied installation may hold: descriptors, deliveries, metrics, an empty block of each log.
 const leftover = 256 << 20
 
 // settle waits until removed files are gone, which NATS does behind the purge, and until everything else is written.
 func (i *installation) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTime)
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return machine.UsedBytes(i.dir) < leftover, nil })
 	if err != nil {
