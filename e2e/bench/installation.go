@@ -27,6 +27,9 @@ const (
 	partSink     = "s3sink"
 	partS3       = "s3"
 	partAllInOne = "hydrant run"
+
+	partBentoPut     = "bento put"
+	partBentoDeliver = "bento deliver"
 )
 
 const (
@@ -40,6 +43,7 @@ type installation struct {
 	dir      string
 	programs deploy.Programs
 	addr     addresses
+	bento    string // the program
 	parts    map[string]*proc.Process
 	order    []string // in which they were started
 
@@ -122,6 +126,8 @@ func (i *installation) spec(name string) proc.Spec {
 	s := proc.Spec{Name: name, LogFile: filepath.Join(i.dir, filepath.Base(name)+".log")}
 	a := i.addr
 	switch name {
+	case partBentoPut, partBentoDeliver:
+		return i.bentoSpec(s)
 	case partNATS:
 		s.Path, s.Args = i.programs.Path("nats-server"), []string{"-c", i.natsConfig()}
 	case partIngest:
@@ -166,6 +172,8 @@ func (i *installation) waitReady(ctx context.Context, name string) error {
 		return p.WaitReady(ctx, "http://"+i.addr.buffer+"/readyz")
 	case partSink:
 		return p.WaitReady(ctx, "http://"+i.addr.sink+"/readyz")
+	case partBentoPut, partBentoDeliver:
+		return p.WaitReady(ctx, "http://"+i.bentoAdmin(name)+"/ready")
 	case partS3:
 		return i.waitS3(ctx)
 	default:

@@ -30,5 +30,5 @@ func measureCPU(ctx context.Context, b *bench, row *report.Row) error {
 		row.Beside("beside them: S3 server", "s/GB").Add(perGB(partS3))
 		row.Beside("beside them: load generator", "s/GB").Add(perGB(partLoad))
 	}
-	return b.bentoRounds(ctx, row, run)
+	return b.bentoRounds(ctx, row)
 }

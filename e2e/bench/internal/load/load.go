@@ -11,7 +11,9 @@ import (
 
 // Load is a number of connections that make calls one after the other.
 type Load struct {
-	Addr        string
+	Addr string
+	// Path is empty for the API. Of what is elsewhere only the status of an answer is looked at.
+	Path        string
 	Connections int
 	// Length ends the load; calls under way then are finished and counted.
 	Length time.Duration
@@ -71,7 +73,7 @@ func (l Load) Run(ctx context.Context) (Result, error) {
 func (l Load) dial(ctx context.Context) ([]*Conn, error) {
 	conns := make([]*Conn, 0, l.Connections)
 	for range l.Connections {
-		conn, err := Dial(ctx, l.Addr)
+		conn, err := dial(ctx, l.Addr, l.Path)
 		if err != nil {
 			return conns, err
 		}

@@ -108,6 +108,21 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// What Hydrant is compared with takes the same calls and answers in its own way.
+func TestAnotherPath(t *testing.T) {
+	var path atomic.Value
+	addr := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		path.Store(r.URL.Path)
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	d, target := data(), NewTarget("demo")
+	l := Load{Addr: addr, Path: "/put", Connections: 1, Length: time.Minute, Calls: 3, Next: func(_, n int) Call { return d.PutBatch(target, n) }}
+	got, err := l.Run(t.Context())
+	if err != nil || got.Calls != 3 || path.Load() != "/put" {
+		t.Errorf("%d calls to %v, %v", got.Calls, path.Load(), err)
+	}
+}
+
 func TestAnswersThatAreNotHTTP(t *testing.T) {
 	for _, text := range []string{"SSH-2.0-x\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"} {
 		addr := serve(t, func(w http.ResponseWriter, _ *http.Request) {
