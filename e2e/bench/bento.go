@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/e2e/bench/internal/load"
 	"hydrant/e2e/bench/internal/machine"
@@ -22,6 +23,11 @@ const (
 
 	// costBatches are how many objects of 128 MB each load of the comparison makes.
 	costBatches = 4
+
+	// bentoReader is the consumer that Bento reads from. Five objects of 128 MB, made of messages of 512,000 bytes, may be
+	// under way.
+	bentoReader  = "deliver"
+	bentoPending = 1280
 )
 
 // bentoAdmin is where a process of Bento says that it is ready.
@@ -41,7 +47,7 @@ func (i *installation) bentoSpec(s proc.Spec) proc.Spec {
 	file := func(name string) string { return filepath.Join(bentoConfigs, name+".yaml") }
 	s.Path, s.Args = i.bento, []string{"-r", file("objects"), "-r", file("decode-firehose"), "-c", file(config)}
 	s.Env = []string{
-		"LISTEN=" + i.addr.api, "ADMIN=" + i.bentoAdmin(s.Name), "NATS_URL=nats://" + i.addr.nats, "SUBJECT=" + bareSubject,
+		"LISTEN=" + i.addr.api, "ADMIN=" + i.bentoAdmin(s.Name), "NATS_URL=nats://" + i.addr.nats, "SUBJECT=" + bareSubject, "STREAM=" + bareStream, "CONSUMER=" + bentoReader,
 		"BUCKET=" + bucket, "S3_ENDPOINT=http://" + i.addr.s3, "OBJECT_BYTES=" + strconv.Itoa(128<<20),
 		"S3_ACCESS_KEY_ID=" + s3Key, "S3_SECRET_ACCESS_KEY=" + s3Secret,
 	}
@@ -89,11 +95,7 @@ func (b *bench) startBento(ctx context.Context) (*installation, error) {
 	i.bento = program
 	err = i.startAll(ctx, []string{partNATS, partS3})
 	if err == nil {
-		err = i.createBare(ctx)
-	}
-	if err == nil {
-		name := bucket
-		_, err = i.s3Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
+		err = i.createForBento(ctx)
 	}
 	for _, part := range []string{partBentoPut, partBentoDeliver} {
 		if err == nil {
@@ -104,6 +106,22 @@ func (b *bench) startBento(ctx context.Context) (*installation, error) {
 		return nil, errors.Join(err, i.close())
 	}
 	return i, nil
+}
+
+// createForBento makes what Hydrant's services would make themselves.
+func (i *installation) createForBento(ctx context.Context) error {
+	if err := i.createBare(ctx); err != nil {
+		return err
+	}
+	_, err := i.js.CreateConsumer(ctx, bareStream, jetstream.ConsumerConfig{
+		Durable: bentoReader, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Minute, MaxAckPending: bentoPending,
+	})
+	if err != nil {
+		return err
+	}
+	name := bucket
+	_, err = i.s3Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
+	return err
 }
 
 func (b *bench) bentoRound(ctx context.Context, hydrant, bento *installation, row *report.Row) error {
