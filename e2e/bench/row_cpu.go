@@ -21,6 +21,9 @@ func measureCPU(ctx context.Context, b *bench, row *report.Row) error {
 	if err != nil {
 		return err
 	}
+	if b.bento != "" {
+		row.Ratio(ofBentos, "", report.AtMost(1.0/3))
+	}
 	for _, d := range run.rounds {
 		perGB := func(parts ...string) float64 { return d.whole.sum(parts...).Seconds() / (float64(d.put.Bytes) / 1e9) }
 		row.Figure("Hydrant: ingest, NATS, buffer, s3sink", "s/GB").Add(perGB(partIngest, partNATS, partBuffer, partSink))

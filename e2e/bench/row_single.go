@@ -24,7 +24,7 @@ func measureStreamsSingle(ctx context.Context, b *bench, row *report.Row) (err e
 		return err
 	}
 	defer ended(i, &err)
-	streams := streamNames(manyStreams)
+	streams := streamNames()
 	if err := i.createStreams(ctx, hints{sizeMB: 128, interval: 900}, streams...); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func measureStart(ctx context.Context, b *bench, row *report.Row) (err error) {
 		return err
 	}
 	defer ended(i, &err)
-	streams := streamNames(manyStreams)
+	streams := streamNames()
 	if err := i.createStreams(ctx, hints{sizeMB: 128, interval: 900}, streams...); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func measureStreams(ctx context.Context, b *bench, row *report.Row) (err error) 
 		return err
 	}
 	defer ended(i, &err)
-	streams := streamNames(manyStreams)
+	streams := streamNames()
 	began := time.Now()
 	if err := i.createStreams(ctx, hints{sizeMB: 1, interval: 1}, streams...); err != nil {
 		return err

@@ -73,9 +73,9 @@ func create(ctx context.Context, client *firehose.Client, h hints, name string) 
 	return nil
 }
 
-// streamNames are those of so many delivery streams.
-func streamNames(count int) []string {
-	list := make([]string, count)
+// streamNames are those of the delivery streams where there are many.
+func streamNames() []string {
+	list := make([]string, manyStreams)
 	for n := range list {
 		list[n] = fmt.Sprintf("bench-%04d", n)
 	}
