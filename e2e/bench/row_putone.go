@@ -78,10 +78,13 @@ func (b *bench) singles(i *installation, targets []load.Target) load.Load {
 	return load.Load{
 		Addr: i.addr.api, Connections: singleConnections, Length: b.length,
 		Next: func(connection, n int) load.Call {
-			return b.data.PutSingle(targets[(connection*len(targets)/singleConnections+n)%len(targets)], 31*connection+n)
+			return b.data.PutSingle(targets[turn(connection, n, len(targets))], 31*connection+n)
 		},
 	}
 }
+
+// turn is the delivery stream of a connection's n-th call.
+func turn(connection, n, count int) int { return (connection*count/singleConnections + n) % count }
 
 func describeCalls(row *report.Row, got load.Result, used usage) {
 	perCall := func(parts ...string) float64 { return float64(used.sum(parts...)) / 1e3 / float64(got.Calls) }

@@ -47,16 +47,20 @@ func TestTotalCountsDrainAndFlush(t *testing.T) {
 	}
 }
 
-func TestSinglesGoThroughAllStreams(t *testing.T) {
-	b := &bench{data: load.NewData(seed)}
-	targets := targetsOf(streamNames())
-	l := b.singles(&installation{}, targets)
-	if l.Connections != singleConnections || l.Next(0, 0).Bytes != load.RecordBytes {
-		t.Errorf("%d connections put %d bytes", l.Connections, l.Next(0, 0).Bytes)
-	}
-	for _, connection := range []int{0, 255} { // no index is out of range, whatever the connection
-		for n := range 2000 {
-			l.Next(connection, n)
+func TestConnectionsGoThroughAllStreams(t *testing.T) {
+	const count = 1000
+	begins := map[int]bool{}
+	for connection := range singleConnections {
+		seen := map[int]bool{}
+		for n := range count {
+			seen[turn(connection, n, count)] = true
 		}
+		if len(seen) != count {
+			t.Fatalf("connection %d puts to %d delivery streams of %d", connection, len(seen), count)
+		}
+		begins[turn(connection, 0, count)] = true
+	}
+	if len(begins) != singleConnections {
+		t.Errorf("%d connections begin at %d delivery streams", singleConnections, len(begins))
 	}
 }
