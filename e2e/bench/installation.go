@@ -199,7 +199,8 @@ func (i *installation) waitS3(ctx context.Context) error {
 }
 
 func (i *installation) connect() error {
-	conn, err := nats.Connect("nats://"+i.addr.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	conn, err := nats.Connect("nats://"+i.addr.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // by default they are printed; NATS is restarted on purpose
 	if err != nil {
 		return err
 	}

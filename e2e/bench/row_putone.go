@@ -98,7 +98,7 @@ func describeLatency(row *report.Row, got, bare load.Result, disk machine.Writes
 	p99 := report.Percentile(got.Latencies, 99)
 	fsync := report.Percentile(disk.Latencies, 50)
 	row.Ratio("p99 of a call, over an fsync's median", "×", report.AtMost(10)).Add(float64(p99) / float64(fsync))
-	row.Ratio("p99 of a call, over an fsync's p99", "×", nil).Add(float64(p99) / float64(report.Percentile(disk.Latencies, 99)))
+	row.Ratio("p99 of a call, over an fsync's p99", "×", report.AtMost(10)).Add(float64(p99) / float64(report.Percentile(disk.Latencies, 99)))
 	row.Figure("p50 of a call", "ms").Add(milliseconds(report.Percentile(got.Latencies, 50)))
 	row.Figure("p99 of a call", "ms").Add(milliseconds(p99))
 	row.Figure("p50 of JetStream alone", "ms").Add(milliseconds(report.Percentile(bare.Latencies, 50)))
