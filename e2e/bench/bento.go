@@ -40,16 +40,19 @@ func (i *installation) bentoAdmin(name string) string {
 	return i.addr.sink
 }
 
-// bentoSpec is one of the two processes that do the same work as Hydrant: HTTP to JetStream, which syncs, and from there to S3.
+// bentoSpec is one of the two processes that do the same work as Hydrant: HTTP to JetStream, which syncs, and from there to
+// S3.
 func (i *installation) bentoSpec(s proc.Spec) proc.Spec {
 	config := "put-jetstream"
 	if s.Name == partBentoDeliver {
 		config = "deliver-jetstream"
 	}
 	file := func(name string) string { return filepath.Join(bentoConfigs, name+".yaml") }
-	s.Path, s.Args = i.bento, []string{"-r", file("objects"), "-r", file("decode-firehose"), "-c", file(config)}
+	s.Path = i.bento
+	s.Args = []string{"-r", file("objects"), "-r", file("decode-firehose"), "-c", file(config)}
 	s.Env = []string{
-		"LISTEN=" + i.addr.api, "ADMIN=" + i.bentoAdmin(s.Name), "NATS_URL=nats://" + i.addr.nats, "SUBJECT=" + bareSubject, "STREAM=" + bareStream, "CONSUMER=" + bentoReader,
+		"LISTEN=" + i.addr.api, "ADMIN=" + i.bentoAdmin(s.Name), "NATS_URL=nats://" + i.addr.nats,
+		"SUBJECT=" + bareSubject, "STREAM=" + bareStream, "CONSUMER=" + bentoReader,
 		"BUCKET=" + bucket, "S3_ENDPOINT=http://" + i.addr.s3, "OBJECT_BYTES=" + strconv.Itoa(128<<20),
 		"S3_ACCESS_KEY_ID=" + s3Key, "S3_SECRET_ACCESS_KEY=" + s3Secret,
 	}
@@ -80,7 +83,8 @@ func (b *bench) bentoRounds(ctx context.Context, row *report.Row) (err error) {
 		if err := b.bentoRound(ctx, hydrant, bento, row); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		b.progress.say("round %d of %d: %s", round+1, b.rounds, row.Last(ofBentos, "Hydrant, in turn with Bento", "Bento: two processes and NATS"))
+		b.progress.say("round %d of %d: %s", round+1, b.rounds,
+			row.Last(ofBentos, "Hydrant, in turn with Bento", "Bento: two processes and NATS"))
 	}
 	return nil
 }

@@ -8,7 +8,19 @@ import (
 	"hydrant/e2e/bench/internal/report"
 )
 
+// bentoEstimate is about what a round with Bento takes.
+const bentoEstimate = 25 * time.Second
+
 func cpuEstimate(o options) time.Duration {
+	beside := time.Duration(0)
+	if o.bento != "" {
+		beside = startingTime + time.Duration(o.rounds)*bentoEstimate
+	}
+	return beside + delivered128Estimate(o)
+}
+
+// delivered128Estimate is what a row takes that looks at the loads of deliver-128: nothing where they are measured anyway.
+func delivered128Estimate(o options) time.Duration {
 	if strings.Contains(","+o.rows+",", ",deliver-128,") || o.rows == "" {
 		return time.Second
 	}

@@ -33,7 +33,8 @@ func measureLatency(ctx context.Context, b *bench, row *report.Row) (err error) 
 		if err := p.both(ctx, row); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		b.progress.say("round %d of %d: %s", round+1, b.rounds, row.Last("p99, puts one after the other", "p99, each put after the last one's object"))
+		b.progress.say("round %d of %d: %s", round+1, b.rounds,
+			row.Last("p99, puts one after the other", "p99, each put after the last one's object"))
 	}
 	row.Note("the object is found by the sink's entry in DELIVERIES, read with GET, and the record is looked for in it")
 	return nil

@@ -15,7 +15,7 @@ import (
 const pacedRate = 50e6
 
 func memoryEstimate(o options) time.Duration {
-	return cpuEstimate(o) + 2*(o.deliverLength()+drainEstimate+startingTime)
+	return delivered128Estimate(o) + 2*(o.deliverLength()+drainEstimate+startingTime)
 }
 
 // measureMemory looks at the loads of the row deliver-128 for the services alone, and puts two on the all-in-one program.
@@ -31,7 +31,8 @@ func measureMemory(ctx context.Context, b *bench, row *report.Row) error {
 		row.Figure("nats-server alone", "MB").Add(float64(d.peak[partNATS]) / 1e6)
 		row.Beside("S3 server", "MB").Add(float64(d.peak[partS3]) / 1e6)
 	}
-	if err := b.allInOneMemory(ctx, row, fmt.Sprintf("all-in-one at %.0f MB/s", pacedRate/1e6), report.AtMost(600), (&pacer{rate: pacedRate}).admit); err != nil {
+	paced := fmt.Sprintf("all-in-one at %.0f MB/s", pacedRate/1e6)
+	if err := b.allInOneMemory(ctx, row, paced, report.AtMost(600), (&pacer{rate: pacedRate}).admit); err != nil {
 		return err
 	}
 	return b.allInOneMemory(ctx, row, "all-in-one at full rate", report.AtMost(1500), nil)

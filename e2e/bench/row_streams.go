@@ -51,7 +51,8 @@ func measureStreams(ctx context.Context, b *bench, row *report.Row) (err error) 
 		if err := many.round(ctx, round); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		b.progress.say("round %d of %d: %s", round+1, b.rounds, row.Last("ratio of 1,000 to 1, delivered", "delivered, 1 stream", "delivered, 1000 streams"))
+		b.progress.say("round %d of %d: %s", round+1, b.rounds,
+			row.Last("ratio of 1,000 to 1, delivered", "delivered, 1 stream", "delivered, 1000 streams"))
 	}
 	return many.idle(ctx)
 }
@@ -135,6 +136,7 @@ func (m *manyLoads) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.row.Goal(fmt.Sprintf("resident %.0f s after the last delivery", idleTime.Seconds()), "MB", report.AtMost(300)).Add(float64(resident) / 1e6)
+	name := fmt.Sprintf("resident %.0f s after the last delivery", idleTime.Seconds())
+	m.row.Goal(name, "MB", report.AtMost(300)).Add(float64(resident) / 1e6)
 	return nil
 }

@@ -80,7 +80,8 @@ func newBench(o options, rows []spec, errs io.Writer) (*bench, error) {
 		return nil, err
 	}
 	if free < leastFree {
-		return nil, fmt.Errorf("%s has %d GB free, and a run may need %d: name a directory on another disk with -dir", o.dir, free>>30, leastFree>>30)
+		return nil, fmt.Errorf("%s has %d GB free, and a run may need %d: name a directory on another disk with -dir",
+			o.dir, free>>30, leastFree>>30)
 	}
 	root, err := os.MkdirTemp(o.dir, "hydrant-bench-")
 	if err != nil {

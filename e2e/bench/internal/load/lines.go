@@ -35,11 +35,14 @@ func (l *lines) members(to []byte) []byte {
 	r := l.random
 	l.number++
 	ms := l.number * 7
-	to = fmt.Appendf(to, `{"time":"2026-11-%02dT%02d:%02d:%02d.%03dZ","level":"%s","service":"%s","host":"%s-%d","sequence":%d,`,
-		1+ms/86_400_000%28, ms/3_600_000%24, ms/60_000%60, ms/1000%60, ms%1000, pick(r, l.levels), pick(r, l.services), pick(r, l.zones), r.IntN(40), l.number)
-	to = fmt.Appendf(to, `"request_id":"%016x%016x","trace":{"id":"%016x","span":"%08x","sampled":%t},`, r.Uint64(), r.Uint64(), r.Uint64(), r.Uint32(), r.IntN(10) == 0)
+	to = fmt.Appendf(to, `{"time":"2026-11-%02dT%02d:%02d:%02d.%03dZ",`, 1+ms/86_400_000%28, ms/3_600_000%24, ms/60_000%60, ms/1000%60, ms%1000)
+	to = fmt.Appendf(to, `"level":"%s","service":"%s","host":"%s-%d","sequence":%d,`,
+		pick(r, l.levels), pick(r, l.services), pick(r, l.zones), r.IntN(40), l.number)
+	to = fmt.Appendf(to, `"request_id":"%016x%016x","trace":{"id":"%016x","span":"%08x","sampled":%t},`,
+		r.Uint64(), r.Uint64(), r.Uint64(), r.Uint32(), r.IntN(10) == 0)
 	to = fmt.Appendf(to, `"http":{"method":"%s","path":"/api/v2/%s/%d","status":%s,"bytes":%d,"duration_ms":%s,"user_agent":"%s"},`,
-		pick(r, l.methods), pick(r, l.resources), r.IntN(2_000_000), pick(r, l.statuses), r.IntN(60_000), strconv.FormatFloat(r.ExpFloat64()*40, 'f', 3, 64), pick(r, l.agents))
+		pick(r, l.methods), pick(r, l.resources), r.IntN(2_000_000), pick(r, l.statuses), r.IntN(60_000),
+		strconv.FormatFloat(r.ExpFloat64()*40, 'f', 3, 64), pick(r, l.agents))
 	return fmt.Appendf(to, `"client":{"ip":"%d.%d.%d.%d","user":"u%07d","country":"%s"},"message":"`,
 		r.IntN(224), r.IntN(256), r.IntN(256), r.IntN(256), r.IntN(3_000_000), pick(r, l.countries))
 }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flush writes back everything of dir's file system that is in memory alone, and returns when it is on the disk. The S3 server does not
-// sync, so without it one load's objects are written during the next.
+// Flush writes back everything of dir's file system that is in memory alone, and returns when it is on the disk. The S3
+// server does not sync, so without it one load's objects are written during the next.
 func Flush(dir string) error {
 	file, err := os.Open(dir)
 	if err != nil {
