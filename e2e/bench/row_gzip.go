@@ -20,7 +20,7 @@ import (
 
 const (
 	// gzipLevel is the level that s3sink compresses at.
-	gzipLevel = 6
+	gzipLevel = 2
 
 	compressTime = 1500 * time.Millisecond
 )
