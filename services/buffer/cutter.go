@@ -128,12 +128,47 @@ func (c *cutter) follow(ctx context.Context, again <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	defer r.close(ctx)
+	defer func() { r.close(ctx) }()
 	for err == nil {
-		err = c.step(ctx, again, r)
+		if err = c.step(ctx, again, r); err == nil && c.parks(r, time.Now()) {
+			r.close(ctx)
+			if err = c.park(ctx, again, r.log); err == nil {
+				r, err = c.resume(ctx, r)
+			}
+		}
 	}
 	return err
 }
+
+// resume reads on behind what has been read, with another reader.
+func (c *cutter) resume(ctx context.Context, before *reader) (*reader, error) {
+	if err := c.queue(ctx); err != nil {
+		return before, err
+	}
+	defer c.leaveQueue()
+	from := start{sequence: c.next}
+	if !c.filling.empty() {
+		from.sequence = c.filling.last + 1
+	}
+	r, err := openReader(ctx, before.log, c.link.conn, c.leg, from)
+	if err != nil {
+		return before, err
+	}
+	c.read = 0
+	return r, nil
+}
+
+// queue waits for a slot among those that may be at their beginning at once.
+func (c *cutter) queue(ctx context.Context) error {
+	select {
+	case c.opening <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *cutter) leaveQueue() { <-c.opening }
 
 // step waits for the next thing to happen. An idle cutter waits for its reader alone: its timer runs only while something
 // is filled.
@@ -160,12 +195,10 @@ func (c *cutter) step(ctx context.Context, again <-chan struct{}, r *reader) err
 
 // open finds where to go on, and starts to read there. Only so many cutters do it at once.
 func (c *cutter) open(ctx context.Context) (*reader, error) {
-	select {
-	case c.opening <- struct{}{}:
-		defer func() { <-c.opening }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := c.queue(ctx); err != nil {
+		return nil, err
 	}
+	defer c.leaveQueue()
 	var err error
 	if c.cursor, err = readCursor(ctx, c.batches, c.leg, c.source); err != nil {
 		return nil, err

@@ -71,6 +71,7 @@ type reader struct {
 	silence *time.Timer // runs out when nothing has been read for two heartbeats
 	due     int         // messages asked for that have not come yet
 	last    uint64      // count of what the consumer delivered
+	closed  bool
 }
 
 // openReader makes an ephemeral consumer in the server's memory and begins to read.
@@ -190,6 +191,10 @@ func arrivalOf(m *nats.Msg) (arrival, error) {
 
 // close ends the reading. The consumer is removed unless the service stops, which is not held up for it.
 func (r *reader) close(ctx context.Context) {
+	if r.closed {
+		return
+	}
+	r.closed = true
 	r.silence.Stop()
 	if r.sub != nil {
 		_ = r.sub.Unsubscribe() // fails only where the connection has ended
