@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"hydrant/hydrant/internal/memory"
 	"hydrant/hydrant/internal/natsserver"
 	"hydrant/hydrant/internal/s3server"
 	"hydrant/services/buffer"
@@ -30,13 +31,14 @@ import (
 
 // Config is where everything listens and stores. Every other setting of a service is taken from the environment.
 type Config struct {
-	DataDir    string `name:"data-dir" default:".hydrant" type:"path" help:"Directory for everything that is kept."`
-	Listen     string `name:"listen" default:"127.0.0.1:4573" help:"Address of the Firehose-compatible API."`
-	S3Listen   string `name:"s3-listen" default:"127.0.0.1:4572" help:"Address of the embedded S3 server."`
-	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" help:"Address of the embedded NATS server."`
-	NATSMon    string `name:"nats-monitor-listen" default:"127.0.0.1:0" help:"Address of the embedded NATS server's monitoring. Port 0 takes a free one."`
-	AdminAddr  string `name:"admin-addr" default:"127.0.0.1:4574" help:"Address of /healthz, /readyz and /metrics."`
-	StoreBytes int64  `name:"store-bytes" default:"0" help:"Most bytes that records and state may take on disk. 0 means three quarters of what is free."`
+	DataDir     string `name:"data-dir" default:".hydrant" type:"path" help:"Directory for everything that is kept."`
+	Listen      string `name:"listen" default:"127.0.0.1:4573" help:"Address of the Firehose-compatible API."`
+	S3Listen    string `name:"s3-listen" default:"127.0.0.1:4572" help:"Address of the embedded S3 server."`
+	NATSListen  string `name:"nats-listen" default:"127.0.0.1:4222" help:"Address of the embedded NATS server."`
+	NATSMon     string `name:"nats-monitor-listen" default:"127.0.0.1:0" help:"Address of the embedded NATS server's monitoring. Port 0 takes a free one."`
+	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:4574" help:"Address of /healthz, /readyz and /metrics."`
+	StoreBytes  int64  `name:"store-bytes" default:"0" help:"Most bytes that records and state may take on disk. 0 means three quarters of what is free."`
+	MemoryLimit int64  `name:"memory-limit" default:"0" help:"Bytes of memory that the process should stay below; it takes more while it needs more. 0 means 1 GiB, or leaves it to Go where GOMEMLIMIT is set. The embedded S3 server is a process of its own."`
 
 	S3AccessKey string `name:"s3-access-key-id" default:"local" help:"Access key of the embedded S3 server."`
 	S3SecretKey string `name:"s3-secret-access-key" default:"localsecret" secret:"" help:"Secret of the embedded S3 server."`
@@ -53,6 +55,9 @@ type Config struct {
 func (c *Config) Validate() error {
 	if c.StoreBytes < 0 {
 		return fmt.Errorf("--store-bytes (HYDRANT_STORE_BYTES): %d is not accepted; use 0 or more", c.StoreBytes)
+	}
+	if c.MemoryLimit < 0 {
+		return fmt.Errorf("--memory-limit (HYDRANT_MEMORY_LIMIT): %d is not accepted; use 0 or more", c.MemoryLimit)
 	}
 	seen := map[string]string{}
 	for flag, addr := range map[string]string{"listen": c.Listen, "s3-listen": c.S3Listen, "nats-listen": c.NATSListen, "admin-addr": c.AdminAddr} {
@@ -91,7 +96,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return service.RunAll(ctx, func(ctx context.Context) error { return underneath(ctx, s3.Run, services.run) })
+	return service.RunAll(ctx, func(ctx context.Context) error { return underneath(ctx, s3.Run, services.run) }, keepMemory(cfg.MemoryLimit))
+}
+
+// keepMemory keeps the process near its limit, unless the limit is Go's own.
+func keepMemory(limit int64) func(context.Context) error {
+	switch {
+	case limit > 0:
+	case os.Getenv("GOMEMLIMIT") != "":
+		return func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	default:
+		limit = memory.Default
+	}
+	return memory.NewKeeper(limit).Run
 }
 
 // underneath runs base for as long as top runs: base ends only after top has, and its failure ends top.

@@ -19,6 +19,8 @@ import (
 
 const (
 	trimEvery = 5 * time.Second
+	// restTurns is how many turns a pass is due in while nothing happens.
+	restTurns = 6
 
 	// pressure is how full the store is, in percent of its limit, when everything delivered goes. Ingest refuses new records
 	// somewhat later, at 85 %.
@@ -43,6 +45,7 @@ type trimmer struct {
 	log     *slog.Logger
 
 	known map[key]known // what the last pass found
+	still stillness
 	late  map[legName]bool
 }
 
@@ -73,11 +76,15 @@ func (t *trimmer) run(ctx context.Context) {
 func (t *trimmer) turn(ctx context.Context) {
 	if !t.group.Owns("trim") {
 		t.metrics.report.Store(nil)
-		t.known = map[key]known{}
+		t.known, t.still = map[key]known{}, stillness{}
+		return
+	}
+	if t.still.rests(t.used(ctx)) {
 		return
 	}
 	r, err := t.pass(ctx)
 	if err != nil {
+		t.still = stillness{}
 		if ctx.Err() == nil {
 			t.log.Warn("logs not trimmed", "error", err)
 		}
@@ -85,6 +92,33 @@ func (t *trimmer) turn(ctx context.Context) {
 	}
 	t.metrics.report.Store(r)
 	t.warn(r, time.Now())
+}
+
+// used is the size of the store, or -1 where that cannot be read.
+func (t *trimmer) used(ctx context.Context) int64 {
+	store, err := broker.Usage(ctx, t.js, t.cfg.NATS)
+	if err != nil {
+		return -1
+	}
+	return store.Used
+}
+
+// stillness finds out that nothing happens: no record is put, no batch is cut and none is delivered without the store
+// growing. An idle installation of thousands of logs is then looked at less often.
+type stillness struct {
+	used  int64
+	looks int // in a row that found the store as it was
+}
+
+// rests tells that a pass is not needed. The first after a change is followed by another, for what JetStream does a moment
+// after it has stored, such as to count an acknowledgement.
+func (s *stillness) rests(used int64) bool {
+	if used < 0 || used != s.used {
+		*s = stillness{used: used}
+		return false
+	}
+	s.looks++
+	return s.looks > 1 && s.looks%restTurns != 0
 }
 
 // pass looks at every log once and trims where it has to.
@@ -238,7 +272,7 @@ func plan(logs []*trimLog, store broker.Store, cfg Config) {
 // up to the same sequence once more: what is gone is gone, what came later is behind it. The log of a stream that was made
 // again has another name, and one that is deleted is not found.
 func (t *trimmer) purge(ctx context.Context, l *trimLog) {
-	if l.upTo < l.first {
+	if l.upTo == 0 || l.upTo < l.first { // the first sequence of a log that never had a message is 0
 		return
 	}
 	log := t.log.With("log", l.source.JetStream(), "up_to", l.upTo)

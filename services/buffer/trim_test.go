@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -486,4 +487,28 @@ func TestPlanNeverTakesMoreThanWhatIsDelivered(t *testing.T) {
 			t.Fatalf("%d bytes left, with a budget of %d", left, cfg.ReplayBytes)
 		}
 	}
+}
+
+func TestStillness(t *testing.T) {
+	var s stillness
+	var rested []int
+	for turn, used := range []int64{100, 100, 100, 200, 200, 200, 200, 200, 200, 200, 200, -1, 200, 200, 200} {
+		if s.rests(used) {
+			rested = append(rested, turn)
+		}
+	}
+	// A pass after each change, one more behind it, and one in six after that.
+	if want := []int{2, 5, 6, 7, 8, 10, 14}; !slices.Equal(rested, want) {
+		t.Errorf("rested in turns %d, want %d", rested, want)
+	}
+}
+
+// A log that never had a message has nothing that could go.
+func TestNothingIsPurgedOfAnEmptyLog(t *testing.T) {
+	l := &trimLog{delivered: 0}
+	l.give(1)
+	if l.upTo != 0 || l.count() != 0 {
+		t.Errorf("%+v", l)
+	}
+	(&trimmer{}).purge(t.Context(), l) // would fail without a server
 }
