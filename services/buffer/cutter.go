@@ -76,7 +76,8 @@ type cutter struct {
 	deadline   time.Time
 	end        uint64 // sequence that completes a batch which is due; 0 before it is
 	timer      *time.Timer
-	progress   bool // a batch was cut since the last begin
+	progress   bool  // a batch was cut since the last begin
+	calm       int64 // bytes that the batch must have for the cutter to park
 }
 
 func newCutter(k key, s *env, h hints, cancel context.CancelFunc) *cutter {
@@ -326,7 +327,7 @@ func (c *cutter) waiting(ctx context.Context) uint64 {
 
 // drop forgets what is filled; it is still in the log.
 func (c *cutter) drop() {
-	c.filling, c.end = filling{}, 0
+	c.filling, c.end, c.calm = filling{}, 0, 0
 	c.timer.Stop()
 	c.bytes.Store(0)
 	c.records.Store(0)

@@ -18,20 +18,26 @@ const (
 	minLook = 50 * time.Millisecond
 	maxLook = 2 * time.Second
 
+	// calmLooks is how many looks in a row find nothing before the cutter reads again: it then costs nothing until something
+	// comes. It does not park again before calmBytes have, so a stream of few records does not change between the two.
+	calmLooks = 3
+	calmBytes = 4 << 20
+
 	// stragglers is how long a batch that is due waits for messages of which the log says that they are there.
 	stragglers = time.Second
 )
 
 // parks tells whether the cutter may stop reading: all that is in the log has been read, and the batch is far from complete.
 func (c *cutter) parks(r *reader, now time.Time) bool {
-	return !c.filling.empty() && c.filling.pendingAtLast == 0 && len(r.answers) == 0 && c.end == 0 &&
+	return !c.filling.empty() && c.filling.bytes >= c.calm && c.filling.pendingAtLast == 0 && len(r.answers) == 0 && c.end == 0 &&
 		c.hints.Load().interval > 0 && c.size-c.filling.bytes >= parkBytes && c.deadline.Sub(now) > minLook
 }
 
-// park waits, without reading, until the log has about as much as the batch still lacks or the batch is due, and cuts it in
-// that case if nothing has come. It returns when there is something to read.
+// park waits, without reading, until the log has about as much as the batch still lacks, nothing comes any more, or the batch
+// is due, and cuts it in that case if nothing has come. It returns when the cutter is to read.
 func (c *cutter) park(ctx context.Context, again <-chan struct{}, log jetstream.Stream) error {
-	w := watch{began: time.Now(), left: c.size - c.filling.bytes}
+	c.log.Debug("parked: the batch is read when more of it has come", "lacks", c.size-c.filling.bytes)
+	w := watch{began: time.Now(), left: c.size - c.filling.bytes, last: c.filling.last}
 	look := time.NewTimer(minLook)
 	defer look.Stop()
 	for {
@@ -61,6 +67,9 @@ func (c *cutter) park(ctx context.Context, again <-chan struct{}, log jetstream.
 			return nil
 		case come >= w.left:
 			return nil
+		case w.calm >= calmLooks:
+			c.calm = c.filling.bytes + calmBytes
+			return nil
 		}
 		look.Reset(w.next(time.Now(), come))
 	}
@@ -80,6 +89,8 @@ type watch struct {
 	began  time.Time
 	left   int64  // that the batch lacks
 	grown  int64  // by how much the log was seen to grow
+	last   uint64 // sequence that the log ended with
+	calm   int    // looks in a row that found nothing new
 	before uint64 // bytes in the log when it was last seen
 	seen   bool
 }
@@ -90,7 +101,11 @@ func (w *watch) see(log jetstream.StreamState, last uint64) int64 {
 	if w.seen && log.Bytes > w.before {
 		w.grown += int64(log.Bytes - w.before)
 	}
-	w.seen, w.before = true, log.Bytes
+	w.calm++
+	if log.LastSeq != w.last {
+		w.calm = 0
+	}
+	w.seen, w.before, w.last = true, log.Bytes, log.LastSeq
 	if log.LastSeq <= last || log.Msgs == 0 {
 		return 0
 	}
@@ -101,7 +116,7 @@ func (w *watch) see(log jetstream.StreamState, last uint64) int64 {
 // next is the time to the next look: half of what the rest will take if it comes as fast as what has come.
 func (w *watch) next(now time.Time, come int64) time.Duration {
 	if come <= 0 {
-		return maxLook
+		return min(minLook<<(2*w.calm), maxLook)
 	}
 	rest := float64(now.Sub(w.began)) * float64(w.left-come) / float64(come)
 	return time.Duration(min(max(rest/2, float64(minLook)), float64(maxLook)))

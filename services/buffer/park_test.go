@@ -10,10 +10,10 @@ import (
 	"hydrant/shared/catalog"
 )
 
-// parked waits until the cutter of shard 0 has stopped to read.
-func (r *rig) parked(d *catalog.DeliveryStream) {
+// parked waits until a cutter of the replica has stopped to read.
+func (r *rig) parked(s *running) {
 	r.Helper()
-	r.eventually("the cutter has stopped to read", func() bool { return r.log(d).Consumers == 0 })
+	r.eventually("the cutter has stopped to read", func() bool { return s.logged.has("parked") })
 }
 
 // A large batch is read when it is complete, and is no other than if it had been read as it came.
@@ -26,7 +26,7 @@ func TestParkedUntilTheSizeIsThere(t *testing.T) {
 		n, _ := s.value("hydrant_buffer_backlog_records")
 		return n == 2
 	})
-	r.parked(d)
+	r.parked(s)
 	r.put(d, 4, 1_000_000)
 	r.eventually("the backlog is told, about", func() bool {
 		bytes, _ := s.value("hydrant_buffer_backlog_bytes")
@@ -43,9 +43,9 @@ func TestParkedUntilTheSizeIsThere(t *testing.T) {
 func TestParkedUntilTheIntervalIsOver(t *testing.T) {
 	r := newRig(t)
 	d := r.create(document("parked", 128, 3))
-	r.serve()
+	s := r.serve()
 	r.put(d, 1, 100)
-	r.parked(d)
+	r.parked(s)
 	r.put(d, 4, 100)
 	for _, b := range r.awaitCut(d, 5) {
 		if b.Reason != batch.ReasonInterval {
@@ -53,17 +53,31 @@ func TestParkedUntilTheIntervalIsOver(t *testing.T) {
 		}
 	}
 	r.put(d, 1, 100)
-	r.parked(d)
 	r.awaitCut(d, 6)
+}
+
+// A log into which nothing comes is not asked again and again.
+func TestParkedUntilItIsCalm(t *testing.T) {
+	r := newRig(t)
+	d := r.create(document("calm", 128, 900))
+	s := r.serve()
+	r.put(d, 1, 100)
+	r.parked(s)
+	r.eventually("the cutter reads again", func() bool { return r.log(d).Consumers == 1 })
+	r.put(d, 1, 100)
+	r.eventually("it reads what comes", func() bool {
+		bytes, _ := s.value("hydrant_buffer_backlog_bytes")
+		return bytes == 200
+	})
 }
 
 // What the log says to have and cannot give, because it was deleted, holds up no batch.
 func TestParkedBeforeAHole(t *testing.T) {
 	r := newRig(t)
 	d := r.create(document("parked", 128, 2))
-	r.serve()
+	s := r.serve()
 	r.put(d, 1, 100)
-	r.parked(d)
+	r.parked(s)
 	r.put(d, 1, 100)
 	log, err := r.js.Stream(t.Context(), logOf(d, 0).JetStream())
 	r.must(err)
@@ -74,9 +88,9 @@ func TestParkedBeforeAHole(t *testing.T) {
 func TestParkedWhileHintsChange(t *testing.T) {
 	r := newRig(t)
 	d := r.create(document("parked", 128, 900))
-	r.serve()
+	s := r.serve()
 	r.put(d, 3, 500_000)
-	r.parked(d)
+	r.parked(s)
 	_, err := r.documents.Update(t.Context(), d.Name, func(d *catalog.DeliveryStream) error {
 		d.Replace(catalog.Destination{ID: d.Destination.ID, S3: destination(1, 900)}, time.Now())
 		return nil
@@ -124,7 +138,7 @@ func TestNextLook(t *testing.T) {
 		come  int64
 		want  time.Duration
 	}{
-		{time.Second, 0, maxLook},
+		{time.Second, 0, minLook},
 		{time.Second, 50 << 20, 500 * time.Millisecond},
 		{time.Second, 99 << 20, minLook},
 		{time.Minute, 1 << 20, maxLook},
