@@ -86,17 +86,26 @@ func asStream(b *stream) func(*s3.Options) {
 			return
 		}
 		o.APIOptions = append(o.APIOptions, payloadHash(unsignedTrailer), func(stack *middleware.Stack) error {
-			return stack.Build.Add(middleware.BuildMiddlewareFunc("HydrantTrailer",
-				func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (
-					middleware.BuildOutput, middleware.Metadata, error,
+			return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("HydrantTrailer",
+				func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+					middleware.FinalizeOutput, middleware.Metadata, error,
 				) {
 					if r, ok := in.Request.(*smithyhttp.Request); ok {
-						r.Header.Set("Content-Encoding", "aws-chunked")
-						r.Header.Set("X-Amz-Decoded-Content-Length", strconv.FormatInt(b.holds.Bytes, 10))
-						r.Header.Set("X-Amz-Trailer", checksumTrailer)
+						b.announce(r)
 					}
-					return next.HandleBuild(ctx, in)
-				}), middleware.After)
+					return next.HandleFinalize(ctx, in)
+				}), "ResolveEndpointV2", middleware.After)
 		})
+	}
+}
+
+// announce says how the body is written. S3 servers see by the hash that stands for a trailer that it is in chunks. AWS
+// documents the encoding beside it and takes it off again; versitygw, which is what is on this machine, keeps it with the
+// object, and whoever reads that does not know it.
+func (s *stream) announce(r *smithyhttp.Request) {
+	r.Header.Set("X-Amz-Decoded-Content-Length", strconv.FormatInt(s.holds.Bytes, 10))
+	r.Header.Set("X-Amz-Trailer", checksumTrailer)
+	if r.IsHTTPS() {
+		r.Header.Set("Content-Encoding", "aws-chunked")
 	}
 }

@@ -16,8 +16,9 @@ import (
 // TestStraight delivers from the log without a part in memory, and says how the bytes are checked.
 func TestStraight(t *testing.T) {
 	r := newRig(t)
-	var trailer, signed, length string
+	var trailer, signed, length, encoding string
 	r.s3.fail("PutObject", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+		encoding = q.Header.Get("Content-Encoding") // which S3 servers may keep with the object
 		trailer, signed, length = q.Header.Get("X-Amz-Trailer"), q.Header.Get("X-Amz-Content-Sha256"), q.Header.Get("X-Amz-Decoded-Content-Length")
 		store.ServeHTTP(w, q)
 	})
@@ -30,7 +31,8 @@ func TestStraight(t *testing.T) {
 	data, object := r.content(result.Location)
 	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
 	wantEqual(t, "the batch", object.Metadata[metadataBatch], string(d.ID()))
-	wantEqual(t, "the encoding", object.ContentEncoding == nil, true)
+	wantEqual(t, "whether the object has no encoding", object.ContentEncoding == nil, true)
+	wantEqual(t, "the request's encoding", encoding, "")
 	wantEqual(t, "the trailer", trailer, "x-amz-checksum-crc32")
 	wantEqual(t, "the hash", signed, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 	wantEqual(t, "the length", length, itoa(len(want)))
