@@ -1,38 +1,54 @@
 package s3sink
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
-// buffers keeps the memory that parts are assembled in. How many there are is bounded by who borrows them: each worker
-// has at most partsInMemory.
+// buffers keeps the memory that parts are assembled in. There are only so many for all workers together; who needs one more
+// waits for one to come back, in the order of asking.
+//
+// Nobody waits for ever: whoever asks for one has given those that it filled to the requests that send them, which end and
+// give them back without needing another.
 type buffers struct {
 	size int
+	all  chan struct{} // holds one for each that is lent
 
 	mu   sync.Mutex
 	idle [][]byte // the last given back is taken first, so that no more are made than were needed at once
 	made int
-	lent int
 }
 
-func newBuffers(size int64) *buffers { return &buffers{size: int(size)} }
+// newBuffers returns as many buffers of a size as memory has room for.
+func newBuffers(size, memory int64) *buffers {
+	return &buffers{size: int(size), all: make(chan struct{}, memory/size)}
+}
 
-// get returns an empty buffer with room for one part.
-func (b *buffers) get() []byte {
+// get returns an empty buffer with room for one part, once there is one. It fails when ctx ends first.
+func (b *buffers) get(ctx context.Context) ([]byte, error) {
+	select {
+	case b.all <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lent++
 	if n := len(b.idle); n > 0 {
 		buffer := b.idle[n-1]
 		b.idle = b.idle[:n-1]
-		return buffer[:0]
+		return buffer[:0], nil
 	}
 	b.made++
-	return make([]byte, 0, b.size)
+	return make([]byte, 0, b.size), nil
 }
 
 // put takes a buffer back that nobody reads any more.
 func (b *buffers) put(buffer []byte) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lent--
 	b.idle = append(b.idle, buffer)
+	b.mu.Unlock()
+	<-b.all
 }
+
+// lent is how many somebody has.
+func (b *buffers) lent() int { return len(b.all) }

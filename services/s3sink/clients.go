@@ -36,6 +36,7 @@ type clients struct {
 	with      func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client
 	sts       stscreds.AssumeRoleAPIClient // nil where roles are not assumed
 	transport *http.Transport
+	unsigned  bool // bodies need no signature
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -62,6 +63,7 @@ func newClients(ctx context.Context, cfg Config, log *slog.Logger) (*clients, er
 		return s3.NewFromConfig(loaded, append([]func(*s3.Options){s3Options(cfg, as)}, more...)...)
 	}
 	c.own = c.with(loaded.Credentials)
+	c.unsigned = mayLeaveUnsigned(cfg, c.own.Options().BaseEndpoint)
 	if cfg.STSEndpoint != "" {
 		c.sts = newSTS(loaded, cfg)
 	}
@@ -123,17 +125,24 @@ func newTransport(loaded aws.Config, cfg Config) *http.Transport {
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // limitAttempts bounds each single attempt of a request by the time for an answer and, on top, by what its body takes on
-// the slowest line. A part that goes out slowly is not cut off; a connection that stands still is, and the SDK repeats.
+// the slowest line, or for a whole batch by the time in which nothing of it goes out. A body that goes out slowly is not cut
+// off; a connection that stands still is, and the SDK repeats.
 func limitAttempts(timeout time.Duration) func(*middleware.Stack) error {
 	return eachAttempt("HydrantLimit", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		middleware.FinalizeOutput, middleware.Metadata, error,
 	) {
 		limit := timeout
-		if r, ok := in.Request.(*smithyhttp.Request); ok && r.ContentLength > 0 {
-			limit += time.Duration(r.ContentLength) * time.Second / slowest
-		}
-		limited, cancel := context.WithTimeout(ctx, limit)
+		limited, cancel := context.WithCancel(ctx)
 		defer cancel()
+		r, _ := in.Request.(*smithyhttp.Request)
+		if body, ok := r.GetStream().(*stream); ok {
+			defer body.watch(limit, cancel)()
+		} else {
+			if r.ContentLength > 0 {
+				limit += time.Duration(r.ContentLength) * time.Second / slowest
+			}
+			defer time.AfterFunc(limit, cancel).Stop()
+		}
 		out, metadata, err := next.HandleFinalize(limited, in)
 		if err != nil && limited.Err() != nil && ctx.Err() == nil {
 			// Not wrapped, since the SDK takes a cancelled request for one that nobody wants any more.

@@ -29,6 +29,7 @@ type destination struct {
 	checksums     bool   // parts of multipart uploads carry checksums
 	acl           string // the value of --s3-acl
 	region        string
+	putSize       int64 // of objects that are sent in one request, straight from the log
 	buffers       *buffers
 	encoders      encoders
 	conditions    refusals // of conditional writes, by bucket

@@ -25,8 +25,15 @@ func (s *deliveryStream) lines(n int) (batch.Descriptor, []string) {
 
 // TestExpired has the log lose the beginning, the middle or all of a batch before it is delivered.
 func TestExpired(t *testing.T) {
+	for name, change := range map[string]func(*Config){"assembled": inParts, "straight from the log": straight} {
+		t.Run(name, func(t *testing.T) { testExpired(t, change) })
+	}
+}
+
+func testExpired(t *testing.T, change func(*Config)) {
+	t.Helper()
 	r := newRig(t)
-	r.start()
+	r.start(change)
 	t.Run("the beginning", func(t *testing.T) {
 		s := r.stream("beginning")
 		d, lines := s.lines(10)
@@ -82,10 +89,12 @@ func TestHole(t *testing.T) {
 	log, err := r.js.Stream(t.Context(), s.log().JetStream())
 	check(t, err)
 	check(t, log.DeleteMsg(t.Context(), d.First+2))
-	_, err = r.destination().Deliver(t.Context(), s.attempt(d))
-	var e *delivery.Error
-	if !errors.As(err, &e) || e.Class != delivery.Retryable || !strings.Contains(err.Error(), "read fewer records than the batch has") {
-		t.Errorf("Deliver returned %v, want a retryable error", err)
+	for _, w := range ways() {
+		_, err = r.destination(w.change).Deliver(t.Context(), s.attempt(d))
+		var e *delivery.Error
+		if !errors.As(err, &e) || e.Class != delivery.Retryable || !strings.Contains(err.Error(), "read fewer records than the batch has") {
+			t.Errorf("%s: Deliver returned %v, want a retryable error", w.name, err)
+		}
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), 0)
 }
@@ -95,9 +104,20 @@ func TestWrongCounts(t *testing.T) {
 	r := newRig(t)
 	s := r.stream("demo")
 	d, _ := s.lines(5)
-	d.Records++
-	if _, err := r.destination().Deliver(t.Context(), s.attempt(d)); err == nil {
-		t.Error("delivered")
+	for name, change := range map[string]func(*batch.Descriptor){
+		"more records":   func(d *batch.Descriptor) { d.Records++ },
+		"fewer records":  func(d *batch.Descriptor) { d.Records-- },
+		"more bytes":     func(d *batch.Descriptor) { d.Bytes++ },
+		"fewer bytes":    func(d *batch.Descriptor) { d.Bytes-- },
+		"far less bytes": func(d *batch.Descriptor) { d.Bytes /= 2 },
+	} {
+		wrong := d
+		change(&wrong)
+		for _, w := range ways() {
+			if _, err := r.destination(w.change).Deliver(t.Context(), s.attempt(wrong)); err == nil {
+				t.Errorf("delivered %s, with %s", w.name, name)
+			}
+		}
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), 0)
 }

@@ -35,22 +35,16 @@ func TestFaults(t *testing.T) {
 		{"slow answer", 1, hold(true, nil, nil)},
 		{"black hole", 1, hold(false, nil, nil)},
 	}
-	operations := []struct {
-		name string
-		size int
-	}{
-		{"PutObject", 1000},
-		{"CreateMultipartUpload", 6 << 20},
-		{"UploadPart", 6 << 20},
-		{"CompleteMultipartUpload", 6 << 20},
-	}
-	for _, op := range operations {
+	steps := append(ways(),
+		way{"begin", "CreateMultipartUpload", 6 << 20, inParts},
+		way{"part", "UploadPart", 6 << 20, inParts})
+	for _, op := range steps {
 		for _, fault := range faults {
 			t.Run(op.name+" "+fault.name, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t)
-				r.s3.fail(op.name, fault.times, fault.do)
-				r.start(func(c *Config) { c.S3Timeout = time.Second })
+				r.s3.fail(op.operation, fault.times, fault.do)
+				r.start(op.change, func(c *Config) { c.S3Timeout = time.Second })
 				s := r.stream("demo")
 				want := s.fill(op.size)
 				got := s.delivered(s.hand(s.batch()))
@@ -65,21 +59,21 @@ func TestFaults(t *testing.T) {
 
 // TestLostAnswers makes sure that a lost answer is settled by the object itself, in the same attempt.
 func TestLostAnswers(t *testing.T) {
-	for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
+	for _, w := range ways() {
 		for name, cause := range map[string]action{
 			"answers lost":         lose,
 			"500 after the effect": after(answer(http.StatusInternalServerError, "InternalError")),
 			"404 after the effect": after(answer(http.StatusNotFound, "NoSuchUpload")),
 			"409 after the effect": after(answer(http.StatusConflict, "ConditionalRequestConflict")),
 		} {
-			t.Run(operation+" "+name, func(t *testing.T) {
+			t.Run(w.name+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t)
 				s := r.stream("demo")
-				s.fill(size)
+				s.fill(w.size)
 				d := s.batch()
-				r.s3.fail(operation, sdkAttempts, cause)
-				result, err := r.destination().Deliver(t.Context(), s.attempt(d))
+				r.s3.fail(w.operation, sdkAttempts, cause)
+				result, err := r.destination(w.change).Deliver(t.Context(), s.attempt(d))
 				check(t, err)
 				wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
 				wantEqual(t, "the records", result.Records, d.Records)
@@ -91,15 +85,15 @@ func TestLostAnswers(t *testing.T) {
 
 // TestRedelivery delivers a batch again, and by two workers at the same time.
 func TestRedelivery(t *testing.T) {
-	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
+	for _, w := range ways() {
 		for how, number := range map[string]int{"as a second attempt": 2, "as if JetStream had forgotten": 1} {
-			t.Run(name+" "+how, func(t *testing.T) {
+			t.Run(w.name+" "+how, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t)
-				s := r.stream("demo", compressed)
-				s.fill(size)
+				s := r.stream("demo", w.options()...)
+				s.fill(w.size)
 				d := s.batch()
-				destination := r.destination()
+				destination := r.destination(w.change)
 				first, err := destination.Deliver(t.Context(), s.attempt(d))
 				check(t, err)
 				again := s.attempt(d)
@@ -123,14 +117,14 @@ func TestRedelivery(t *testing.T) {
 
 // TestNotHeld has workers lose their batch at each step: they complete nothing, and leave nothing.
 func TestNotHeld(t *testing.T) {
-	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
-		t.Run(name, func(t *testing.T) {
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
 			s := r.stream("demo")
-			s.fill(size)
+			s.fill(w.size)
 			a := s.attempt(s.batch())
 			a.Held = func() error { return delivery.ErrNotHeld }
-			destination := r.destination()
+			destination := r.destination(w.change)
 			_, err := destination.Deliver(t.Context(), a)
 			if !errors.Is(err, delivery.ErrNotHeld) {
 				t.Errorf("Deliver returned %v, want ErrNotHeld", err)
@@ -148,11 +142,11 @@ func TestNotHeld(t *testing.T) {
 
 // TestNotHeldBetweenRepeats loses the batch while the SDK waits to repeat the request that completes the object.
 func TestNotHeldBetweenRepeats(t *testing.T) {
-	for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
-		t.Run(operation, func(t *testing.T) {
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
 			s := r.stream("demo")
-			s.fill(size)
+			s.fill(w.size)
 			a := s.attempt(s.batch())
 			var stalled bool
 			var mu sync.Mutex
@@ -164,17 +158,17 @@ func TestNotHeldBetweenRepeats(t *testing.T) {
 				}
 				return nil
 			}
-			r.s3.fail(operation, 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+			r.s3.fail(w.operation, 1, func(store httpHandler, w httpWriter, q *httpRequest) {
 				mu.Lock()
 				stalled = true
 				mu.Unlock()
 				answer(http.StatusServiceUnavailable, "SlowDown")(store, w, q)
 			})
-			_, err := r.destination().Deliver(t.Context(), a)
+			_, err := r.destination(w.change).Deliver(t.Context(), a)
 			if !errors.Is(err, delivery.ErrNotHeld) {
 				t.Errorf("Deliver returned %v, want ErrNotHeld", err)
 			}
-			wantEqual(t, "the requests", r.s3.count(operation), 1)
+			wantEqual(t, "the requests", r.s3.count(w.operation), 1)
 			wantEqual(t, "the objects", len(r.keys("data")), 0)
 			r.wantNoUploads("data")
 		})
@@ -310,26 +304,26 @@ func TestNoConditions(t *testing.T) {
 		"501 by name":     answerWith(http.StatusNotImplemented, "NotImplemented", "Header 'If-None-Match' with value '*' not implemented"),
 	}
 	for name, refusal := range refusals {
-		for operation, size := range map[string]int{"PutObject": 1000, "CompleteMultipartUpload": 6 << 20} {
-			t.Run(operation+" "+name, func(t *testing.T) {
+		for _, way := range ways() {
+			t.Run(way.name+" "+name, func(t *testing.T) {
 				r := newRig(t)
 				s := r.stream("demo")
-				s.fill(size)
+				s.fill(way.size)
 				d := s.batch()
-				r.s3.fail(operation, -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+				r.s3.fail(way.operation, -1, func(store httpHandler, w httpWriter, q *httpRequest) {
 					if q.Header.Get("If-None-Match") != "" {
 						refusal(store, w, q)
 						return
 					}
 					store.ServeHTTP(w, q)
 				})
-				destination := r.destination()
+				destination := r.destination(way.change)
 				for range 3 {
 					result, err := destination.Deliver(t.Context(), s.attempt(d))
 					check(t, err)
 					wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
 				}
-				wantEqual(t, "the requests", r.s3.count(operation), 2)
+				wantEqual(t, "the requests", r.s3.count(way.operation), 2)
 				r.wantOne("data")
 				wantEqual(t, "whether it is remembered", destination.conditions.refusedBy("data"), true)
 			})
@@ -339,13 +333,13 @@ func TestNoConditions(t *testing.T) {
 
 // TestCreateBuckets makes a missing bucket where that is wanted, for both kinds of write.
 func TestCreateBuckets(t *testing.T) {
-	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
-		t.Run(name, func(t *testing.T) {
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
 			r.s3.fail("PUTBucket", 1, lose)
-			r.start(func(c *Config) { c.S3CreateBuckets = true })
+			r.start(w.change, func(c *Config) { c.S3CreateBuckets = true })
 			s := r.stream("demo", toBucket("new"))
-			s.fill(size)
+			s.fill(w.size)
 			wantEqual(t, "the outcome", s.delivered(s.hand(s.batch())).Outcome, batch.Delivered)
 			r.wantOne("new")
 		})
@@ -367,7 +361,7 @@ func TestAborts(t *testing.T) {
 	}
 	wantEqual(t, "the uploads made", r.s3.count("CreateMultipartUpload"), 1)
 	r.wantNoUploads("data")
-	wantEqual(t, "the buffers in use", destination.buffers.lent, 0)
+	wantEqual(t, "the buffers in use", destination.buffers.lent(), 0)
 	if destination.buffers.made > partsInMemory {
 		t.Errorf("one worker made %d buffers", destination.buffers.made)
 	}

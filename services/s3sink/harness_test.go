@@ -52,7 +52,7 @@ func newRig(t *testing.T) *rig {
 	r.cfg = Config{
 		NATS:       broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
 		S3Endpoint: r.s3.url(), S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
-		S3Timeout: 10 * time.Second, S3Checksums: "supported", S3ACL: aclAuto, PartSize: minPartSize,
+		S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: signAlways, S3ACL: aclAuto, PartSize: minPartSize, PartMemory: 8 * minPartSize,
 		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 	}
 	conn, err := nats.Connect(r.nats.ClientURL())
@@ -126,8 +126,8 @@ func (r *rig) start(change ...func(*Config)) (*Service, func()) {
 		case <-time.After(patience):
 			r.t.Fatal("the service did not stop")
 		}
-		if s.buffers.lent != 0 {
-			r.t.Errorf("%d buffers were not given back", s.buffers.lent)
+		if n := s.buffers.lent(); n != 0 {
+			r.t.Errorf("%d buffers were not given back", n)
 		}
 	})
 	r.t.Cleanup(stop)
@@ -148,7 +148,7 @@ func (r *rig) destination(change ...func(*Config)) *destination {
 	check(r.t, err)
 	return &destination{
 		clients: clients, acl: cfg.S3ACL, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), region: cfg.S3Region,
-		createBuckets: cfg.S3CreateBuckets, checksums: cfg.S3Checksums != checksumsRequired, buffers: newBuffers(cfg.PartSize),
+		createBuckets: cfg.S3CreateBuckets, checksums: cfg.S3Checksums != checksumsRequired, buffers: newBuffers(cfg.PartSize, cfg.PartMemory), putSize: cfg.PutSize,
 	}
 }
 

@@ -7,7 +7,7 @@
 //   - Nothing is overwritten, not even what somebody else put under a batch's name.
 //   - What expired before it could be delivered is counted and logged; what survives of such a batch is delivered under a
 //     name of its own, never over a whole object.
-//   - Memory is bounded by part size × workers × 2, whatever the size of a batch.
+//   - Memory is bounded by --part-memory and a few megabytes a worker, whatever the size of a batch.
 //
 // Not guaranteed: one object where the configuration changed and the earlier destination refuses to be asked, or where a
 // PutObject under the earlier configuration is carried out after the next worker looked for it. Both are logged, where they
@@ -45,6 +45,9 @@ const (
 	// checksumsRequired is the value of --s3-checksums that leaves out the checksums which S3 does not insist on.
 	checksumsRequired = "required"
 
+	// Values of --s3-sign-payload.
+	signAuto, signAlways, signNever = "auto", "always", "never"
+
 	// Values of --s3-acl.
 	aclAuto, aclAlways, aclNever = "auto", "always", "never"
 
@@ -68,17 +71,27 @@ type Config struct {
 	S3SessionToken    string        `name:"s3-session-token" secret:"" help:"Session token of temporary credentials."`
 	S3Timeout         time.Duration `name:"s3-timeout" default:"60s" help:"How long S3 may take to answer a request. What sending a part takes is not counted."`
 	S3Checksums       string        `name:"s3-checksums" enum:"supported,required" default:"supported" help:"Send checksums wherever S3 supports them, or only where it insists on them, for S3 servers that refuse them otherwise: ${enum}."`
+	S3SignPayload     string        `name:"s3-sign-payload" enum:"auto,always,never" default:"auto" help:"Whether bodies sent by plain http are signed, so that nobody can change them on their way, at the price of SHA-256 here and in the server, and of assembling them in memory first. auto leaves it out where the S3 server is on this machine; by https nothing is signed that TLS protects already: ${enum}."`
 	S3CreateBuckets   bool          `name:"s3-create-buckets" help:"Make a bucket that does not exist."`
 	S3ACL             string        `name:"s3-acl" enum:"auto,always,never" default:"auto" help:"Whether objects are written with bucket-owner-full-control, for buckets of another account. auto does so where a delivery stream's role is of another account than the delivery stream: ${enum}."`
 	STSEndpoint       string        `name:"sts-endpoint" help:"Address of the STS server from which the roles of the delivery streams (RoleARN) are assumed, or aws for the one of the region. Empty means that deliveries use the service's own credentials."`
 
-	PartSize int64 `name:"part-size" default:"8388608" help:"Bytes of a part. A larger object is sent in parts; each worker holds two in memory."`
+	PutSize    int64 `name:"put-size" default:"1073741824" help:"Bytes up to which an uncompressed object is sent in one request, straight from the log. Larger ones, compressed ones, and all where bodies have to be signed are assembled in parts. 0 means always."`
+	PartSize   int64 `name:"part-size" default:"5242880" help:"Bytes of a part. What does not fit into one is sent in several."`
+	PartMemory int64 `name:"part-memory" default:"33554432" help:"Bytes of the parts that all workers together hold in memory."`
 
 	Workers          int           `name:"workers" default:"8" help:"Batches delivered at once."`
 	WorkersPerStream int           `name:"workers-per-stream" default:"4" help:"Batches of one delivery stream delivered at once."`
 	AckWait          time.Duration `name:"ack-wait" default:"30s" help:"How long a worker may be silent before its batch is given to another."`
 	RetryMin         time.Duration `name:"retry-min" default:"1s" help:"Delay before a batch is tried a second time. It doubles with each try."`
 	RetryMax         time.Duration `name:"retry-max" default:"60s" help:"Longest delay between two tries of a batch."`
+}
+
+// Memory is what a process that runs the service alone needs: the parts, for each worker what it reads and a compressor,
+// and the rest.
+func (c Config) Memory() int64 {
+	const rest, ofWorker = 14 << 20, 3 << 20
+	return rest + c.PartMemory + int64(c.Workers)*ofWorker
 }
 
 // Validate finds wrong values and contradictions.
@@ -91,6 +104,12 @@ func (c Config) Validate() error {
 	}
 	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
 		return fmt.Errorf("--part-size (HYDRANT_PART_SIZE): %d is not accepted; use %d (5 MiB, S3's own limit) to %d bytes", c.PartSize, minPartSize, maxPartSize)
+	}
+	if c.PartMemory < c.PartSize || c.PartMemory/c.PartSize > mostParts {
+		return fmt.Errorf("--part-memory (HYDRANT_PART_MEMORY): %d is not accepted with a --part-size of %d; use room for 1 to %d parts", c.PartMemory, c.PartSize, mostParts)
+	}
+	if c.PutSize < 0 || c.PutSize > maxPutSize {
+		return fmt.Errorf("--put-size (HYDRANT_PUT_SIZE): %d is not accepted; use 0 to %d bytes (5 GiB, S3's own limit)", c.PutSize, int64(maxPutSize))
 	}
 	return c.delivery(legs()[0], nil).Validate()
 }
@@ -117,6 +136,8 @@ func (c Config) validateS3() error {
 		return fmt.Errorf("--s3-timeout (HYDRANT_S3_TIMEOUT): %s is not accepted; use 1s or more", c.S3Timeout)
 	case c.S3Checksums != "supported" && c.S3Checksums != checksumsRequired:
 		return fmt.Errorf("--s3-checksums (HYDRANT_S3_CHECKSUMS): %q is not accepted; use supported or required", c.S3Checksums)
+	case c.S3SignPayload != signAuto && c.S3SignPayload != signAlways && c.S3SignPayload != signNever:
+		return fmt.Errorf("--s3-sign-payload (HYDRANT_S3_SIGN_PAYLOAD): %q is not accepted; use auto, always or never", c.S3SignPayload)
 	case c.S3ACL != aclAuto && c.S3ACL != aclAlways && c.S3ACL != aclNever:
 		return fmt.Errorf("--s3-acl (HYDRANT_S3_ACL): %q is not accepted; use auto, always or never", c.S3ACL)
 	}
@@ -196,7 +217,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
+	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize, cfg.PartMemory), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
 	for _, l := range legs() {
 		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)
 	}
@@ -219,7 +240,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer open.Conn.Close()
 	d := &destination{
-		clients: clients, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region,
+		clients: clients, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region, putSize: s.cfg.PutSize,
 		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired, acl: s.cfg.S3ACL,
 	}
 	err = session.Persist(ctx, s.log, func() (err error) {

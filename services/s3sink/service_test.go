@@ -316,7 +316,10 @@ func TestSettings(t *testing.T) {
 	check(t, err)
 	_, err = parser.Parse(nil)
 	check(t, err)
-	wantEqual(t, "the part size", defaults.PartSize, 8<<20)
+	wantEqual(t, "the part size", defaults.PartSize, 5<<20)
+	wantEqual(t, "the memory of parts", defaults.PartMemory, 32<<20)
+	wantEqual(t, "the size of a put", defaults.PutSize, 1<<30)
+	wantEqual(t, "the signing", defaults.S3SignPayload, "auto")
 	wantEqual(t, "the workers", defaults.Workers, 8)
 	wantEqual(t, "the workers per stream", defaults.WorkersPerStream, 4)
 	wantEqual(t, "the ack wait", defaults.AckWait, 30*time.Second)
@@ -346,6 +349,13 @@ func TestSettings(t *testing.T) {
 		{"STS with a password", func(c *Config) { c.STSEndpoint = "https://me:hidden@sts.example.com" }, "HYDRANT_STS_ENDPOINT"},
 		{"small parts", func(c *Config) { c.PartSize = minPartSize - 1 }, "HYDRANT_PART_SIZE"},
 		{"large parts", func(c *Config) { c.PartSize = maxPartSize + 1 }, "HYDRANT_PART_SIZE"},
+		{"memory for no part", func(c *Config) { c.PartMemory = c.PartSize - 1 }, "HYDRANT_PART_MEMORY"},
+		{"memory for one part", func(c *Config) { c.PartMemory = c.PartSize }, ""},
+		{"memory for too many parts", func(c *Config) { c.PartMemory = 1 << 60 }, "HYDRANT_PART_MEMORY"},
+		{"large puts", func(c *Config) { c.PutSize = maxPutSize + 1 }, "HYDRANT_PUT_SIZE"},
+		{"negative puts", func(c *Config) { c.PutSize = -1 }, "HYDRANT_PUT_SIZE"},
+		{"no puts from the log", func(c *Config) { c.PutSize = 0 }, ""},
+		{"signing", func(c *Config) { c.S3SignPayload = "sometimes" }, "HYDRANT_S3_SIGN_PAYLOAD"},
 		{"workers", func(c *Config) { c.Workers = 0 }, "HYDRANT_WORKERS"},
 		{"workers per stream", func(c *Config) { c.WorkersPerStream = 9 }, "HYDRANT_WORKERS_PER_STREAM"},
 		{"retry", func(c *Config) { c.RetryMax = time.Millisecond }, "HYDRANT_RETRY_MAX"},

@@ -26,20 +26,24 @@ import (
 const (
 	minPartSize = 5 << 20 // S3's own limit for all parts but the last
 	maxPartSize = 1 << 30
-	maxParts    = 10_000 // S3's own
+	maxParts    = 10_000  // S3's own
+	mostParts   = 10_000  // that may be in memory, which is more than any machine has room for
+	maxPutSize  = 5 << 30 // S3's own limit for PutObject
 
-	// partsInMemory is how many parts of one upload are filled or sent at once.
+	// partsInMemory is how many parts of one upload are filled or sent at once, at most.
 	partsInMemory = 2
 
 	abortTime = 3 * time.Second
 )
 
-// upload makes one object from the log: with PutObject if everything fits into one part, otherwise as a multipart upload.
-// One goroutine reads and fills parts, others send them.
+// upload makes one object from the log: with a PutObject whose body is the log where that can be, with PutObject if
+// everything fits into one part, otherwise as a multipart upload. One goroutine reads and fills parts, others send them.
 type upload struct {
 	*try
 	to    target
 	holds batch.Descriptor
+
+	streamed bool // straight from the log, in one request
 
 	buffer []byte        // the part being filled
 	slots  chan struct{} // one for each part in memory
@@ -58,11 +62,18 @@ type upload struct {
 }
 
 func (t *try) newUpload(to target, holds batch.Descriptor) *upload {
-	return &upload{try: t, to: to, holds: holds, slots: make(chan struct{}, partsInMemory)}
+	return &upload{
+		try: t, to: to, holds: holds, slots: make(chan struct{}, partsInMemory),
+		// What it is as an object is known before it is read, and nobody has to read it twice for a signature.
+		streamed: t.clients.unsigned && to.format == uncompressed && 0 < holds.Bytes && holds.Bytes <= t.putSize,
+	}
 }
 
 // run reads, sends and finishes. When it fails, everything it began is over, and aborted as far as S3 could be told.
 func (u *upload) run(ctx context.Context) (*delivery.Result, error) {
+	if u.streamed {
+		return u.finish(ctx)
+	}
 	partsCtx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	u.failed = failed
@@ -131,11 +142,16 @@ func (u *upload) next(ctx context.Context) error {
 	}
 	select {
 	case u.slots <- struct{}{}:
-		u.buffer = u.buffers.get()
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	buffer, err := u.buffers.get(ctx)
+	if err != nil {
+		<-u.slots
+		return err
+	}
+	u.buffer = buffer
+	return nil
 }
 
 // send hands the part to a goroutine of its own, which run waits for.
@@ -196,7 +212,7 @@ func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error 
 	if u.checksums {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
-	sent, err := u.client(u.to).UploadPart(ctx, input)
+	sent, err := u.client(u.to).UploadPart(ctx, input, u.unsigned)
 	if err != nil {
 		return err
 	}
@@ -217,9 +233,10 @@ func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error 
 //   - Anything but a clear refusal may have taken effect, so the object is looked for at once. If that fails too, the next
 //     attempt finds it.
 func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
-	faultpoint.Hit("s3sink.before-complete")
-	if err := u.Held(); err != nil {
-		return nil, err
+	if !u.streamed { // then it is asked before the last of the body is sent
+		if err := u.confirm(); err != nil {
+			return nil, err
+		}
 	}
 	found, err := u.claim(ctx)
 	if err == nil {
@@ -233,10 +250,20 @@ func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
 			Warning: u.warning(u.to, u.plain),
 		}, nil
 	}
+	var broken *brokenOffError
+	if errors.As(err, &broken) {
+		return nil, broken.cause // S3 never had all of it
+	}
 	if refused(err) || over(ctx, err) {
 		return nil, err
 	}
 	return u.settle(ctx, err)
+}
+
+// confirm is asked right before a request, or the end of one, that gives the object its name.
+func (u *upload) confirm() error {
+	faultpoint.Hit("s3sink.before-complete")
+	return u.Held()
 }
 
 // settle finds out by the object whether a request with an unclear end took effect.
@@ -295,8 +322,8 @@ func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 	}
 	input.ServerSideEncryption, input.SSEKMSKeyId = u.encryption()
 	return u.inBucket(ctx, u.to, u.withACL(func(acl types.ObjectCannedACL) error {
-		input.ACL, input.Body = acl, bytes.NewReader(u.buffer)
-		put, err := u.client(u.to).PutObject(ctx, input, onlyWhile(u.Held))
+		input.ACL = acl
+		put, err := u.put(ctx, input)
 		if err == nil {
 			u.plain = !encrypted(u.to, put.ServerSideEncryption)
 		}

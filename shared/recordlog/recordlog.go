@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -22,14 +23,14 @@ import (
 
 const (
 	pullMessages = 1000
-	pullBytes    = 4 << 20          // what one pull may hold in memory, and one message more
-	pullTime     = 10 * time.Second // a pull that takes longer has failed
+	pullBytes    = 2 << 20          // what one pull may hold in memory, and one message more
+	pullTime     = 10 * time.Second // a log that is silent for longer does not answer
 )
 
 // Log reads record logs.
 type Log struct {
 	js       jetstream.JetStream
-	patience time.Duration // with one pull
+	patience time.Duration // with each answer
 }
 
 // New returns a reader of the logs on js.
@@ -70,79 +71,23 @@ func (l *Log) Gone(ctx context.Context, d batch.Descriptor) (bool, error) {
 // as long as it likes. An error of yield ends the read and is returned as it is. That the log has no more is no error;
 // that it does not answer, or that it is not there, is.
 func (l *Log) Read(ctx context.Context, d batch.Descriptor, yield func(payload []byte) error) (Counts, error) {
-	var counts Counts
-	stream := d.Log().JetStream()
-	for next := d.First; next <= d.Last; {
-		messages, err := l.pull(ctx, stream, next, min(d.Last-next+1, pullMessages))
+	r := l.Open(d)
+	defer r.Close()
+	for {
+		payload, err := r.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return r.counts, nil
+		}
 		if err != nil {
-			return counts, fmt.Errorf("read %s from %d: %w", stream, next, err)
+			return r.counts, err
 		}
-		if len(messages) == 0 {
-			return counts, nil
-		}
-		for _, m := range messages {
-			next = m.sequence + 1
-			if m.sequence > d.Last {
-				break
-			}
-			counts.add(m.sequence, m.Header, len(m.Data))
-			if err := yield(m.Data); err != nil {
-				return counts, err
-			}
+		if err := yield(payload); err != nil {
+			return r.counts, err
 		}
 	}
-	return counts, nil
-}
-
-// message is one of the log.
-type message struct {
-	*nats.Msg
-	sequence uint64
 }
 
 var errStalled = errors.New("the log did not answer in time")
-
-// pull reads a bounded piece that begins at sequence next; it is empty where the log has nothing from there on. All of it
-// is read before any is used, so that its time limit is that of the log alone. Should the log stall in the middle, what
-// came is a piece as well.
-//
-// It speaks JetStream's direct get itself: the clients take a message whose publisher wrote a header of the name that
-// JetStream uses, such as Status, for JetStream's own word.
-func (l *Log) pull(ctx context.Context, stream string, next, most uint64) ([]message, error) {
-	conn := l.js.Conn()
-	answers := make(chan *nats.Msg, most+1) // with room for all, none is ever dropped
-	inbox := conn.NewInbox()
-	sub, err := conn.ChanSubscribe(inbox, answers)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, next, most, pullBytes)
-	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, l.patience, errStalled)
-	defer cancel()
-	var messages []message
-	for {
-		select {
-		case m := <-answers:
-			sequence, found := stored(m)
-			if !found {
-				return messages, endOf(m)
-			}
-			if sequence < next {
-				return nil, fmt.Errorf("the log answered with message %d", sequence)
-			}
-			messages = append(messages, message{m, sequence})
-		case <-ctx.Done():
-			if len(messages) > 0 && errors.Is(context.Cause(ctx), errStalled) {
-				return messages, nil
-			}
-			return nil, context.Cause(ctx)
-		}
-	}
-}
 
 // stored returns the sequence of a message of the log, and false for an answer that is JetStream's own. JetStream writes
 // its headers after those of the publisher.

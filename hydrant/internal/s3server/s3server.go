@@ -21,6 +21,9 @@
 // records themselves are in JetStream, synced, for as long as the replay window reaches, and can be delivered again from
 // there. For objects that must survive a power cut by themselves, deliver to an S3 store that syncs.
 //
+// ETags are not MD5 sums, as they are not in S3 for objects in parts or encrypted with a KMS key: a client that checks
+// what it sent by MD5 passes over them.
+//
 // Objects are files, so a key p/q cannot be beside a key p/q/r: the second put is answered with 409. Server-side encryption
 // headers are accepted and ignored.
 package s3server
@@ -149,6 +152,9 @@ func newBackend(dir string) (*posix.Posix, error) {
 		return nil, err
 	}
 	opts.CopyObjectThreshold = maxCopyBytes
+	// An MD5 of every object costs more than everything else that is done for it. Without, the ETag is made of the checksum
+	// that came with the object, or of CRC-64, and objects keep the ETag that they were given.
+	opts.DataIntegrityEtag = true
 	be, err := posix.New(buckets, store, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open the S3 directory: %w", err)

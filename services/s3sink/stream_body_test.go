@@ -1,0 +1,178 @@
+package s3sink
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hydrant/shared/delivery"
+)
+
+// TestStraight delivers from the log without a part in memory, and says how the bytes are checked.
+func TestStraight(t *testing.T) {
+	r := newRig(t)
+	var trailer, signed, length, encoding string
+	r.s3.fail("PutObject", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+		encoding = q.Header.Get("Content-Encoding") // which S3 servers may keep with the object
+		trailer, signed, length = q.Header.Get("X-Amz-Trailer"), q.Header.Get("X-Amz-Content-Sha256"), q.Header.Get("X-Amz-Decoded-Content-Length")
+		store.ServeHTTP(w, q)
+	})
+	s := r.stream("demo")
+	want := s.fill(9 << 20)
+	d := s.batch()
+	destination := r.destination(straight)
+	result, err := destination.Deliver(t.Context(), s.attempt(d))
+	check(t, err)
+	data, object := r.content(result.Location)
+	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
+	wantEqual(t, "the batch", object.Metadata[metadataBatch], string(d.ID()))
+	wantEqual(t, "whether the object has no encoding", object.ContentEncoding == nil, true)
+	wantEqual(t, "the request's encoding", encoding, "")
+	wantEqual(t, "the trailer", trailer, "x-amz-checksum-crc32")
+	wantEqual(t, "the hash", signed, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+	wantEqual(t, "the length", length, itoa(len(want)))
+	wantEqual(t, "the parts made", destination.buffers.made, 0)
+	r.wantOne("data")
+}
+
+// TestWhatGoesStraight tells by the settings and the batch which objects are assembled first.
+func TestWhatGoesStraight(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		option option
+		want   bool
+	}{
+		{"uncompressed", func(*Config) {}, inFormat(uncompressed), true},
+		{"compressed", func(*Config) {}, compressed, false},
+		{"larger than allowed", func(c *Config) { c.PutSize = 999 }, inFormat(uncompressed), false},
+		{"as large as allowed", func(c *Config) { c.PutSize = 1000 }, inFormat(uncompressed), true},
+		{"signed", func(c *Config) { c.S3SignPayload = signAlways }, inFormat(uncompressed), false},
+		{"without a checksum", func(c *Config) { c.S3Checksums = checksumsRequired }, inFormat(uncompressed), false},
+		{"to another machine", func(c *Config) { c.S3Endpoint = "http://192.0.2.1:9000" }, inFormat(uncompressed), false},
+		{"to another machine, unsigned", func(c *Config) { c.S3Endpoint, c.S3SignPayload = "http://192.0.2.1:9000", signNever }, inFormat(uncompressed), true},
+		{"to another machine by https", func(c *Config) { c.S3Endpoint = "https://192.0.2.1:9000" }, inFormat(uncompressed), true},
+		{"to AWS", func(c *Config) { c.S3Endpoint = "" }, inFormat(uncompressed), true},
+		{"to localhost", func(c *Config) { c.S3Endpoint = "http://localhost:9000" }, inFormat(uncompressed), true},
+		{"to this machine, IPv6", func(c *Config) { c.S3Endpoint = "http://[::1]:9000" }, inFormat(uncompressed), true},
+		{"to a name that looks like it", func(c *Config) { c.S3Endpoint = "http://localhost.example.com" }, inFormat(uncompressed), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.stream("demo", c.option)
+			s.fill(1000)
+			try, err := r.destination(straight, c.change).newTry(s.attempt(s.batch()))
+			check(t, err)
+			wantEqual(t, "whether it goes straight", try.newUpload(try.whole, try.Batch).streamed, c.want)
+		})
+	}
+}
+
+// body makes the body of a request with three messages.
+func body(t *testing.T, checksum bool, confirm func() error) *stream {
+	t.Helper()
+	r := newRig(t)
+	s := r.stream("demo")
+	for _, word := range []string{"one,", "", "two,", "three"} {
+		s.put([]byte(word))
+	}
+	b := newStream(t.Context(), r.destination().records, s.batch(), checksum, confirm)
+	t.Cleanup(b.close)
+	return b
+}
+
+func TestStreamBody(t *testing.T) {
+	held := func() error { return nil }
+	for _, c := range []struct {
+		name     string
+		checksum bool
+		want     string
+	}{
+		{"plain", false, "one,two,three"},
+		{"with a checksum", true, "d\r\none,two,three\r\n0\r\nx-amz-checksum-crc32:FdvzIg==\r\n\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := body(t, c.checksum, held)
+			for i := range 3 {
+				data, err := io.ReadAll(b)
+				check(t, err)
+				wantEqual(t, fmt.Sprintf("the body, %d", i), string(data), c.want)
+				wantEqual(t, "the length", b.Len(), len(data))
+				_, err = b.Seek(0, io.SeekStart)
+				check(t, err)
+			}
+		})
+	}
+}
+
+// TestStreamHoldsBack reads up to the last message and no further while the batch is not known to be held.
+func TestStreamHoldsBack(t *testing.T) {
+	asked := 0
+	b := body(t, true, func() error { asked++; return delivery.ErrNotHeld })
+	data, err := io.ReadAll(b)
+	if !errors.Is(err, delivery.ErrNotHeld) {
+		t.Errorf("reading ended with %v, want ErrNotHeld", err)
+	}
+	wantEqual(t, "what was given out", string(data), "d\r\none,two,")
+	if _, err := b.Seek(0, io.SeekStart); !errors.Is(err, delivery.ErrNotHeld) {
+		t.Errorf("it can be repeated: %v", err)
+	}
+	wantEqual(t, "how often it was asked", asked, 1)
+}
+
+// TestStreamClosed gives a transport that reads on after the request an error, and no end that looks like one.
+func TestStreamClosed(t *testing.T) {
+	b := body(t, true, func() error { return nil })
+	_, err := b.Read(make([]byte, 5))
+	check(t, err)
+	b.close()
+	if n, err := b.Read(make([]byte, 5)); n != 0 || err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a closed body gives %d bytes, %v", n, err)
+	}
+}
+
+// TestLostWhileSending loses the batch when nearly all of it is at the server: no object is made of it.
+func TestLostWhileSending(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.fill(6 << 20)
+	a := s.attempt(s.batch())
+	var asked atomic.Int32
+	a.Held = func() error {
+		if asked.Add(1) > 1 { // it is asked when the request begins, and before the last of the body
+			return delivery.ErrNotHeld
+		}
+		return nil
+	}
+	_, err := r.destination(straight).Deliver(t.Context(), a)
+	if !errors.Is(err, delivery.ErrNotHeld) {
+		t.Errorf("Deliver returned %v, want ErrNotHeld", err)
+	}
+	wantEqual(t, "the requests", r.s3.count("PutObject"), 1)
+	wantEqual(t, "the objects", len(r.keys("data")), 0)
+}
+
+// TestStuckServer takes some of a body and no more: the connection is given up, and the next one delivers.
+func TestStuckServer(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	want := s.fill(20 << 20) // more than the system's buffers take
+	released := make(chan struct{})
+	defer close(released)
+	r.s3.fail("PutObject", 1, func(_ httpHandler, _ httpWriter, q *httpRequest) {
+		_, _ = io.ReadFull(q.Body, make([]byte, 1000))
+		<-released
+		panic(http.ErrAbortHandler)
+	})
+	result, err := r.destination(straight, func(c *Config) { c.S3Timeout = 2 * time.Second }).Deliver(t.Context(), s.attempt(s.batch()))
+	check(t, err)
+	data, _ := r.content(result.Location)
+	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
+	wantEqual(t, "the requests", r.s3.count("PutObject"), 2)
+	r.wantOne("data")
+}
