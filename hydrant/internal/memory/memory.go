@@ -29,7 +29,7 @@ const (
 	// quietLooks is how long it has to be idle before memory is given back: what JetStream holds for ten seconds and what its
 	// pools keep over two collections is not there to be given at once, so it is done a few times.
 	quietLooks = 4
-	releases   = 6
+	releases   = 10
 )
 
 // reading is what the keeper has to know of the process.

@@ -11,14 +11,14 @@ import (
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		// What is alive is small, and buffers are bounded by --request-memory: a heap a few times as large costs little memory
+		// What is alive is small, and buffers are bounded by --request-memory: a heap three times as large costs little memory
 		// and saves most collections, which also empty the pools.
 		debug.SetGCPercent(heapGrowth)
 	}
 	os.Exit(service.Main("hydrant-ingest", "Takes records and keeps delivery streams: the Firehose-compatible HTTP API.", build))
 }
 
-const heapGrowth = 400 // percent
+const heapGrowth = 200 // percent
 
 func build(cfg ingest.Config, runtime service.Runtime) (service.Service, error) {
 	return ingest.New(cfg, runtime)
