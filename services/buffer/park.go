@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// parkBytes is what a batch must still lack for its cutter to stop reading. JetStream keeps a block of 8 MB in memory for
+	// parkBytes is what a batch must still lack for its cutter to stop reading. JetStream keeps a block of 4 MB in memory for
 	// ten seconds when it was read while it was written; at full speed those of ten seconds are gigabytes. What is read
 	// later comes from the page cache, and leaves when memory is needed.
 	parkBytes = 8 << 20

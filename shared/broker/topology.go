@@ -32,8 +32,13 @@ func LogConfig(log names.Log, retention time.Duration, replicas int) jetstream.S
 		AllowAtomicPublish: true,
 		Replicas:           replicas,
 		MaxConsumers:       manyConsumers,
+		MaxMsgsPerSubject:  neverReached,
 	}
 }
+
+// neverReached is a limit that makes JetStream keep a log in blocks of 4 MB instead of 8, and does nothing else. It holds the
+// last blocks of each log in memory for ten seconds.
+const neverReached = 1 << 50
 
 // DuplicateWindow is how long a put is known again by its Nats-Msg-Id. An id costs the server about 250 bytes.
 const DuplicateWindow = 2 * time.Minute
