@@ -82,7 +82,8 @@ func TestAllocationsOfAPutDoNotGrowWithRecords(t *testing.T) {
 		})
 	}
 	few, many := allocations(10), allocations(500)
-	if many > few || many > 12 {
+	const dropped = 4 // with the race detector a pool loses some of what it is given
+	if many > few+dropped || many > 12 {
 		t.Errorf("%v allocations for 500 records, %v for 10", many, few)
 	}
 }
