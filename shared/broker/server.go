@@ -15,7 +15,8 @@ import (
 
 // serverSettings are what a NATS server's monitoring port tells of its JetStream.
 type serverSettings struct {
-	Config struct {
+	Disabled bool `json:"disabled"` // JetStream does not run, or not yet: the settings are not there
+	Config   struct {
 		SyncAlways bool  `json:"sync_always"`
 		MaxStorage int64 `json:"max_storage"`
 	} `json:"config"`
@@ -67,8 +68,16 @@ func readServer(ctx context.Context, monitorURL string) (serverSettings, error) 
 	if response.StatusCode != http.StatusOK {
 		return settings, fmt.Errorf("%s answered %s", redact(monitorURL), response.Status)
 	}
-	return settings, json.NewDecoder(response.Body).Decode(&settings)
+	if err := json.NewDecoder(response.Body).Decode(&settings); err != nil {
+		return settings, err
+	}
+	if settings.Disabled {
+		return settings, errNoJetStream
+	}
+	return settings, nil
 }
+
+var errNoJetStream = errors.New("JetStream does not run on the NATS server, or not yet")
 
 // Store is the state of the JetStream store.
 type Store struct {

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -48,6 +51,26 @@ func TestUnsyncedServer(t *testing.T) {
 				t.Errorf("the log is %q, want a warning with %q", got, c.warning)
 			}
 		})
+	}
+}
+
+// A server that is starting says that JetStream is disabled, and nothing of its settings. That is no reason to give up.
+func TestServerThatIsStarting(t *testing.T) {
+	synced := natstest.Start(t)
+	cfg := config(synced)
+	var asked atomic.Int32
+	monitor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			_, _ = w.Write([]byte(`{"disabled":true,"config":{"max_memory":0,"max_storage":0}}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"config":{"max_storage":1,"sync_always":true}}`))
+	}))
+	t.Cleanup(monitor.Close)
+	cfg.NATSMonitorURL = monitor.URL
+	_, js := connect(t, cfg, quiet)
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil || asked.Load() < 2 {
+		t.Errorf("%v, asked %d times", err, asked.Load())
 	}
 }
 
