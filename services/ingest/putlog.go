@@ -253,13 +253,18 @@ func (p *putCall) fail(err error) {
 	p.finish(err)
 }
 
-// giveUp ends p because nobody waits for it any longer. If nothing of it was sent, nothing will be, although it may stay in
-// the queue for a while; otherwise a committer may be using its payload.
+// giveUp ends p because nobody waits for it any longer. If nothing of it was sent, nothing will be, and its payload is let
+// go at once although it may stay in the queue for a while; otherwise a committer may be using it.
 func (p *putCall) giveUp() (inUse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	inUse = p.sent && !p.over
 	p.finish(p.late())
+	if !p.sent {
+		for i := range p.messages {
+			p.messages[i].payload = nil
+		}
+	}
 	return inUse
 }
 
