@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
@@ -37,6 +38,13 @@ type Attempt struct {
 	Stream *catalog.DeliveryStream // the newest configuration known
 	Number int                     // 1 at the first delivery to any worker, as far as JetStream remembers
 
+	// FailedSince is when an attempt at this batch, by whatever replica, failed first; zero says that none has. Only legs
+	// with Config.KeepRetries know it.
+	FailedSince time.Time
+	// Progress is that of the last Error that had one, as far as it could be kept. It may be that of an older attempt, or
+	// missing: what was delivered since then is delivered once more, which a destination must allow for anyway.
+	Progress []byte
+
 	// Held returns an error when the batch may meanwhile be another worker's: this process stalled, or could not tell
 	// JetStream that it is at work.
 	Held func() error
@@ -51,7 +59,13 @@ type Result struct {
 	Bytes          int64
 	ExpiredRecords int
 
-	// Warning is what the owner of the delivery stream has to know although the batch is delivered, or nil.
+	// FailedRecords are none of Records: they could not be delivered, and were set aside in the object FailedLocation.
+	// Warning then says why.
+	FailedRecords  int
+	FailedBytes    int64
+	FailedLocation string
+
+	// Warning is what the owner of the delivery stream has to know although the batch has its outcome, or nil.
 	Warning *Error
 }
 
@@ -74,7 +88,14 @@ type Error struct {
 
 	RequestID string // of the destination's answer, for those who run it; empty if there was none
 	HostID    string // that S3 gives beside it
+
+	// Progress is what the next attempt, of whatever replica, is to be given, at most MostProgress bytes; nil leaves what
+	// is kept as it is. Only legs with Config.KeepRetries keep it.
+	Progress []byte
 }
+
+// MostProgress bounds Error.Progress in bytes. What is larger is not kept, and the next attempt has none.
+const MostProgress = 256 << 10
 
 func (e *Error) Error() string {
 	if e.Err == nil {

@@ -30,6 +30,10 @@ type Config struct {
 	AckWait   time.Duration // after which a silent worker's batch is another's
 	Grace     time.Duration // for what is in work when the service is to stop
 
+	// KeepRetries keeps the first failure of a batch and its progress in JetStream, for destinations that give up after a
+	// while: whoever takes the batch over does not start the clock again.
+	KeepRetries bool
+
 	MinDelay time.Duration // before the second try of a batch; it doubles with each try
 	MaxDelay time.Duration
 }

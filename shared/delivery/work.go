@@ -133,6 +133,7 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.
 		Batch: d.ID(), Stream: d.Stream, StreamID: d.StreamID, Leg: d.Leg, Shard: d.Shard, First: d.First, Last: d.Last,
 		Outcome: result.Outcome, Location: result.Location, Version: result.Version,
 		Records: result.Records, Bytes: result.Bytes,
+		FailedRecords: result.FailedRecords, FailedBytes: result.FailedBytes, FailedLocation: result.FailedLocation,
 		ExpiredRecords: result.ExpiredRecords, ExpiredMessages: d.Missing,
 		Attempts: w.attempt, Oldest: d.Oldest, Time: time.Now().UTC(),
 	}
