@@ -5,6 +5,8 @@
 //   - A batch is acknowledged only after the destination said what became of it and that is on disk in DELIVERIES.
 //   - A batch that failed is tried again until the destination gives it an outcome; nothing is dropped. It waits for its
 //     next try in JetStream, where it holds no worker.
+//   - Where Config.KeepRetries asks for it, an attempt knows since when the batch fails and how far it got, whatever replica
+//     tried it before: that is in RETRIES before the batch is handed back, and a batch of which it cannot be read is not tried.
 //   - A delivery stream whose destination fails is probed by one worker at a time, so it costs the others next to nothing.
 //
 // Not guaranteed: that one worker has a batch at a time. A worker that stalls loses its batch to another after the ack
@@ -36,7 +38,7 @@ type Destination interface {
 type Attempt struct {
 	Batch  batch.Descriptor
 	Stream *catalog.DeliveryStream // the newest configuration known
-	Number int                     // 1 at the first delivery to any worker, as far as JetStream remembers
+	Number int                     // 1 at the first delivery to any worker, as far as JetStream, or RETRIES, remembers
 
 	// FailedSince is when an attempt at this batch, by whatever replica, failed first; zero says that none has. Only legs
 	// with Config.KeepRetries know it.
@@ -94,7 +96,8 @@ type Error struct {
 	Progress []byte
 }
 
-// MostProgress bounds Error.Progress in bytes. What is larger is not kept, and the next attempt has none.
+// MostProgress bounds Error.Progress in bytes. What is larger is not kept: the next attempt has what was kept before, if
+// anything.
 const MostProgress = 256 << 10
 
 func (e *Error) Error() string {
