@@ -321,3 +321,26 @@ func TestRetriesAreNotKeptUnlessAskedFor(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 }
+
+// The one late write that succeeds is the first of a batch that has its outcome already. If the batch comes once more, the
+// destination says again what became of it, and nothing is left.
+func TestLateFirstFailureAfterTheOutcome(t *testing.T) {
+	i := install(t)
+	stream := i.stream("a")
+	d := describe(stream, 0)
+	to := newDestination(succeed)
+	i.run(keepingConfig(), to)
+	i.awaitOutcome(i.cut(d))
+	if err := i.retries().write(t.Context(), d.ID(), kept{}, retry{Attempts: 1, Progress: []byte("late")}); err != nil {
+		t.Fatal(err)
+	}
+	i.cut(d)
+	again := i.awaitAttempts(to, d.ID(), 2)[1]
+	if again.FailedSince.IsZero() || string(again.Progress) != "late" {
+		t.Errorf("the attempt is told %s, %q", again.FailedSince, again.Progress)
+	}
+	natstest.WaitFor(t, "nothing is left", func() bool { return i.keptNow() == 0 })
+	if got := i.outcomes(d.ID()); len(got) != 2 || got[0].Outcome != got[1].Outcome {
+		t.Errorf("the outcomes are %+v", got)
+	}
+}
