@@ -68,6 +68,8 @@ func (b *backlog) deliver(data []byte, now time.Time) {
 		return
 	case d.Outcome != batch.Delivered:
 		b.failed = fmt.Errorf("batch %s was not delivered: %s", d.Batch, d.Outcome)
+	case d.FailedRecords > 0:
+		b.failed = fmt.Errorf("of batch %s, %d records were not delivered", d.Batch, d.FailedRecords)
 	default:
 		b.seen[d.Batch] = true
 		b.delivered += d.Bytes

@@ -11,10 +11,16 @@ import (
 	"hydrant/shared/names"
 )
 
+// failing is a number of bytes of which 3 records were set aside.
+const failing = 97
+
 // entry is what a sink publishes of a batch.
 func entry(t *testing.T, id string, bytes int64, outcome batch.Outcome) []byte {
 	t.Helper()
 	d := batch.Delivery{Batch: batch.ID(id), Stream: "demo", StreamID: "x", Leg: names.LegS3, Outcome: outcome, Bytes: bytes}
+	if bytes == failing {
+		d.FailedRecords, d.FailedBytes = 3, 3
+	}
 	data, err := d.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +98,7 @@ func TestBacklogDrains(t *testing.T) {
 		{"all delivered", batch.Delivered, 100, ""},
 		{"set aside", batch.SetAside, 100, "was not delivered: set_aside"},
 		{"not all", batch.Delivered, 60, "40 bytes of 100"},
+		{"some records set aside", batch.Delivered, failing, "3 records were not delivered"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -75,6 +75,7 @@ func (e entry) facts() string {
 	add(e.Bucket != "", "bucket %s", e.Bucket)
 	add(e.Batch != "", "batch %s", e.Batch)
 	add(e.Records > 0, "%d records", e.Records)
+	add(e.SetAsideAt != "", "set aside in %s", e.SetAsideAt)
 	add(e.Attempt > 0, "attempt %d", e.Attempt)
 	add(e.DeliveryStreamVersionID > 0, "version %d", e.DeliveryStreamVersionID)
 	add(e.LogStream != "", "log stream %s", e.LogStream)

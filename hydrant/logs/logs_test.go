@@ -133,6 +133,10 @@ func TestText(t *testing.T) {
 		LogStream: "BackupDelivery", Batch: "abcdefghij234567.backup.0.1-10", Records: 7, Time: time.Date(2026, 11, 26, 13, 0, 0, 5e8, time.UTC),
 	}
 	in.entry("BackupDelivery", lost)
+	in.entry("ElasticsearchDelivery", delivery.LogEntry{
+		Format: 1, ErrorCode: "400", Message: "Documents were refused and set aside.", LogStream: "ElasticsearchDelivery", Batch: "abcdefghij234567.es.0.1-10",
+		Records: 3, SetAsideAt: "s3://data/elasticsearch-failed/2026/11/26/13/x", Time: time.Date(2026, 11, 26, 13, 0, 1, 0, time.UTC),
+	})
 	again := example(2)
 	again.Suppressed = 12
 	in.entry("S3Delivery", again)

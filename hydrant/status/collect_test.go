@@ -76,9 +76,13 @@ func busy(t *testing.T) (*installation, time.Time) {
 		in.put(clicks, 0, 10)
 		return in.cut(clicks, 0, seq, seq, now.Add(-26*time.Hour))
 	}
-	in.settle(clicksBatch(1), batch.SetAside, func(d *batch.Delivery) { d.Records, d.Bytes, d.ExpiredRecords = 7, 700, 3 })
+	in.settle(clicksBatch(1), batch.SetAside, func(d *batch.Delivery) {
+		d.Records, d.Bytes, d.FailedRecords, d.FailedBytes, d.ExpiredRecords = 0, 0, 5, 500, 3
+	})
 	in.settle(clicksBatch(2), batch.Expired, func(d *batch.Delivery) { d.Records, d.Bytes, d.ExpiredRecords = 0, 0, 10 })
-	in.settle(clicksBatch(3), batch.Delivered, func(d *batch.Delivery) { d.ExpiredMessages = 2 })
+	in.settle(clicksBatch(3), batch.Delivered, func(d *batch.Delivery) {
+		d.Records, d.Bytes, d.FailedRecords, d.FailedBytes, d.ExpiredMessages = 8, 800, 2, 200, 2
+	})
 	clicksBatch(4)
 	in.cut(&catalog.DeliveryStream{Name: "web.clicks", ID: id("v")}, 1, 1, 900, now.Add(-30*time.Hour))
 	in.publish(names.RecordsSubject("web.clicks", 1), []byte("plain"))

@@ -46,7 +46,8 @@ type Pending struct {
 	LowerBound bool  `json:"lower_bound"` // there are more than were counted
 }
 
-// Total is the batches with one outcome in the time that the collection covers.
+// Total is what was delivered, or set aside, in the time that the collection covers, and of how many batches. One of which
+// some records were delivered and others set aside counts as a batch of both; a record is in one.
 type Total struct {
 	Batches int64 `json:"batches"`
 	Records int64 `json:"records"`
@@ -86,8 +87,8 @@ func (l *Leg) problem(text string) {
 	}
 }
 
-func (t *Total) add(o outcome) {
+func (t *Total) add(records, bytes int64) {
 	t.Batches++
-	t.Records += o.records
-	t.Bytes += o.bytes
+	t.Records += records
+	t.Bytes += bytes
 }

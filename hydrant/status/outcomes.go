@@ -27,6 +27,8 @@ type outcome struct {
 	last            uint64 // sequence of the batch's end in the log
 	records         int64
 	bytes           int64
+	failedRecords   int64
+	failedBytes     int64
 	expiredRecords  int64
 	expiredMessages uint64
 	stored          time.Time
@@ -92,6 +94,7 @@ func (o *outcomes) add(m *nats.Msg, meta *nats.MsgMetadata) {
 	if _, again := batches[d.Batch]; !again {
 		batches[d.Batch] = outcome{
 			kind: d.Outcome, shard: d.Shard, last: d.Last, records: int64(d.Records), bytes: d.Bytes,
+			failedRecords: int64(d.FailedRecords), failedBytes: d.FailedBytes,
 			expiredRecords: int64(d.ExpiredRecords), expiredMessages: d.ExpiredMessages, stored: meta.Timestamp,
 		}
 	}
@@ -146,12 +149,11 @@ func (r *row) settle(l look, o *outcomes, counted time.Time) {
 }
 
 func (r *row) count(o outcome) {
-	switch o.kind {
-	case batch.Delivered:
-		r.Delivered.add(o)
-	case batch.SetAside:
-		r.SetAside.add(o)
-	case batch.Expired: // has nothing but what expired
+	if o.kind == batch.Delivered {
+		r.Delivered.add(o.records, o.bytes)
+	}
+	if o.kind == batch.SetAside || o.failedRecords > 0 {
+		r.SetAside.add(o.failedRecords, o.failedBytes)
 	}
 	r.Expired.Records += o.expiredRecords
 	r.Expired.Messages += o.expiredMessages

@@ -91,9 +91,9 @@ type Outcome string
 
 // The outcomes of a batch. A batch leaves the pipeline by exactly one of them.
 const (
-	Delivered Outcome = "delivered"
-	SetAside  Outcome = "set_aside"
-	Expired   Outcome = "expired" // nothing of it was left to deliver
+	Delivered Outcome = "delivered" // all of it, or at least one record while others were set aside or had expired
+	SetAside  Outcome = "set_aside" // none of it was delivered, and what was left is in the file of failed records
+	Expired   Outcome = "expired"   // nothing of it was left to deliver
 )
 
 // Delivery is what a sink publishes to deliveries.<leg>.<stream> before it acknowledges a batch. A crash between the two
@@ -111,8 +111,13 @@ type Delivery struct {
 	Outcome  Outcome `json:"outcome"`
 	Location string  `json:"location,omitempty"` // s3://bucket/key
 	Version  int     `json:"version"`            // of the configuration it was delivered under
-	Records  int     `json:"records"`            // delivered or set aside
-	Bytes    int64   `json:"bytes"`              // of records, before compression
+	Records  int     `json:"records"`            // delivered
+	Bytes    int64   `json:"bytes"`              // of records delivered, before compression
+
+	// FailedRecords could not be delivered and are kept at FailedLocation instead.
+	FailedRecords  int    `json:"failed_records,omitempty"`
+	FailedBytes    int64  `json:"failed_bytes,omitempty"`
+	FailedLocation string `json:"failed_location,omitempty"` // s3://bucket/key
 
 	// ExpiredRecords are of the batch but were gone from the log before they could be delivered; ExpiredMessages were
 	// gone before the batch was cut, when nobody had counted the records in them.

@@ -88,10 +88,19 @@ func TestDeliveryGolden(t *testing.T) {
 	gone := whole
 	gone.Outcome, gone.Location, gone.Records, gone.Bytes = batch.Expired, "", 0, 0
 	gone.ExpiredRecords, gone.ExpiredMessages = 1200, 0
+	refused := whole
+	refused.Leg, refused.Location = names.LegES, "https://search.example/clicks"
+	refused.Batch = "abcdefghij234567.es.2.41-57"
+	refused.Records, refused.Bytes, refused.ExpiredRecords, refused.ExpiredMessages = 1195, 5_220_000, 0, 0
+	refused.FailedRecords, refused.FailedBytes = 5, 22_881
+	refused.FailedLocation = "s3://bucket/elasticsearch-failed/2026/02/25/13/web.clicks-3-2026-02-25-13-04-05-x"
+	aside := refused
+	aside.Outcome, aside.Location, aside.Records, aside.Bytes = batch.SetAside, "", 0, 0
+	aside.FailedRecords, aside.FailedBytes = 1200, 5_242_881
 	for _, c := range []struct {
 		file string
 		d    batch.Delivery
-	}{{"delivery.json", whole}, {"delivery_expired.json", gone}} {
+	}{{"delivery.json", whole}, {"delivery_expired.json", gone}, {"delivery_partly.json", refused}, {"delivery_set_aside.json", aside}} {
 		t.Run(c.file, func(t *testing.T) {
 			unmarked := c.d
 			unmarked.Format = 0

@@ -80,6 +80,7 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 		"KV_" + names.CatalogBucket:      {"$KV.STREAMS.>", 0, true},
 		"KV_" + names.MembersBucket:      {"$KV.MEMBERS.>", broker.MemberTTL, true},
 		"KV_" + names.InstallationBucket: {"$KV.HYDRANT.>", 0, true},
+		"KV_" + names.RetriesBucket:      {"$KV.RETRIES.>", 2 * time.Hour, false},
 	} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
@@ -118,14 +119,54 @@ func TestPrepareIsIdempotent(t *testing.T) {
 			if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
 				t.Fatal(err)
 			}
-			stream, err := js.Stream(t.Context(), names.BatchesStream)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := stream.CachedInfo().Config.MaxAge; got != c.want {
-				t.Errorf("batches are kept for %s, want %s", got, c.want)
+			for _, name := range []string{names.BatchesStream, "KV_" + names.RetriesBucket} {
+				stream, err := js.Stream(t.Context(), name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := stream.CachedInfo().Config.MaxAge; got != c.want {
+					t.Errorf("%s keeps for %s, want %s", name, got, c.want)
+				}
 			}
 		})
+	}
+}
+
+// What the client takes for a bucket, it must be to the last.
+func TestRetriesAreABucket(t *testing.T) {
+	s := natstest.Start(t)
+	cfg := config(s)
+	_, js := connect(t, cfg, quiet)
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), names.RetriesBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key = "abcdefghij234567.es.0.1-9" // a batch's id
+	first, err := kv.Create(t.Context(), key, []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Create(t.Context(), key, []byte("2")); !errors.Is(err, jetstream.ErrKeyExists) {
+		t.Errorf("made twice: %v", err)
+	}
+	if _, err := kv.Update(t.Context(), key, []byte("3"), first); err != nil {
+		t.Error(err)
+	}
+	if _, err := kv.Update(t.Context(), key, []byte("4"), first); !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		t.Errorf("changed from what it is no more: %v", err)
+	}
+	entry, err := kv.Get(t.Context(), key)
+	if err != nil || string(entry.Value()) != "3" {
+		t.Errorf("read %+v, %v", entry, err)
+	}
+	if history, err := kv.History(t.Context(), key); err != nil || len(history) != 1 {
+		t.Errorf("%d revisions are kept, %v", len(history), err)
+	}
+	if err := kv.Purge(t.Context(), key); err != nil {
+		t.Error(err)
 	}
 }
 

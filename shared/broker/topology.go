@@ -52,13 +52,14 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 		{Name: names.DeliveriesStream, Subjects: []string{names.AllDeliveries}, MaxAge: 14 * 24 * time.Hour},
 		{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / errorBytes, MaxMsgsPerSubject: mostOfOneLog},
 		{Name: names.MetricsStream, Subjects: []string{names.AllMetrics}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / datapointBytes, AllowAtomicPublish: true},
+		retriesConfig(cfg.Retention),
 	}
 	for _, s := range streams {
 		s.Storage = jetstream.FileStorage
 		s.Duplicates = minimalDuplicates
 		s.Replicas = cfg.Replicas
 		s.MaxConsumers = manyConsumers
-		s.AllowDirect = s.Name != names.BatchesStream // a cursor is asked of the leader, who has the newest
+		s.AllowDirect = !askedOfLeader(s.Name)
 		if err := ensureStream(ctx, js, s); err != nil {
 			return fmt.Errorf("stream %s: %w", s.Name, err)
 		}
@@ -75,6 +76,26 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 		}
 	}
 	return nil
+}
+
+// askedOfLeader tells the streams of which the newest message counts, which the leader has: cursors, and first failures.
+func askedOfLeader(stream string) bool {
+	return stream == names.BatchesStream || stream == retriesStream
+}
+
+const retriesStream = "KV_" + names.RetriesBucket
+
+// retriesConfig is the stream of the bucket RETRIES. An entry outlives the descriptor of its batch, which was there when it
+// was last written. A longer retention holds for entries that are there already, which is why their age is the bucket's and
+// not their own. How much they are together is bounded by what waits for delivery: each is of one batch in the log, and
+// small beside it.
+//
+// The client's own way to make a bucket lets any replica answer.
+func retriesConfig(retention time.Duration) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: retriesStream, Description: "batches that failed", Subjects: []string{"$KV." + names.RetriesBucket + ".>"},
+		MaxAge: retention + time.Hour, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true,
+	}
 }
 
 // ensureBucket makes a bucket that is missing. The client gives its stream a duplicate window of minutes, which nothing

@@ -151,14 +151,14 @@ func wantPoints(t *testing.T, got []Datapoint, want ...string) {
 
 func TestMinutes(t *testing.T) {
 	r := newRig(t)
-	r.Record("web.clicks", Sample{PutRecordBytes, 10}, Sample{PutRecordLatency, 2.5})
-	r.Record("web.clicks", Sample{PutRecordBytes, 4}, Sample{PutRecordLatency, 1.5})
+	r.Record("web.clicks", Sample{Metric: PutRecordBytes, Value: 10}, Sample{Metric: PutRecordLatency, Value: 2.5})
+	r.Record("web.clicks", Sample{Metric: PutRecordBytes, Value: 4}, Sample{Metric: PutRecordLatency, Value: 1.5})
 	r.push(false)
 	wantPoints(t, r.stored()) // the minute goes on
 
 	r.clock.forward(time.Minute)
-	r.Record("web.clicks", Sample{PutRecordBytes, 100})
-	r.Record("", Sample{ListRequests, 1})
+	r.Record("web.clicks", Sample{Metric: PutRecordBytes, Value: 100})
+	r.Record("", Sample{Metric: ListRequests, Value: 1})
 	r.push(false)
 	first := []string{
 		"12:00 web.clicks PutRecord.Bytes Bytes n=2 sum=14 min=4 max=10",
@@ -182,14 +182,25 @@ func TestMinutes(t *testing.T) {
 	}
 }
 
+// A value that comes many times at once counts as often.
+func TestTimes(t *testing.T) {
+	r := newRig(t)
+	const success = "DeliveryToElasticsearch.Success"
+	r.Record("a", Sample{Metric: success, Value: 1, Times: 97})
+	r.Record("a", Sample{Metric: success, Value: 0, Times: 3}, Sample{Metric: success, Value: 1})
+	r.clock.forward(time.Minute)
+	r.push(false)
+	wantPoints(t, r.stored(), "12:00 a DeliveryToElasticsearch.Success None n=101 sum=98 min=0 max=1")
+}
+
 // A replica whose clock is set back publishes a minute twice: two datapoints, not a repeat.
 func TestClockSetBack(t *testing.T) {
 	r := newRig(t)
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	r.clock.forward(time.Minute)
 	r.push(false)
 	r.clock.forward(-time.Minute)
-	r.Record("a", Sample{IncomingBytes, 2})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 2})
 	r.clock.forward(time.Minute)
 	r.push(false)
 	got := r.stored()
@@ -203,10 +214,10 @@ func TestClockSetBack(t *testing.T) {
 func TestClockSetBackWithinARound(t *testing.T) {
 	r := newRig(t)
 	for _, step := range []time.Duration{time.Minute, -time.Minute, time.Minute} {
-		r.Record("a", Sample{IncomingBytes, 1})
+		r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 		r.clock.forward(step)
 	}
-	r.Record("a", Sample{IncomingBytes, 2})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 2})
 	r.push(true)
 	wantPoints(t, r.stored(), "12:00 a IncomingBytes Bytes n=2 sum=2 min=1 max=1", "12:01 a IncomingBytes Bytes n=2 sum=3 min=1 max=2")
 }
@@ -215,7 +226,7 @@ func TestClockSetBackWithinARound(t *testing.T) {
 func TestNotRunning(t *testing.T) {
 	r := newRig(t)
 	for range 20 {
-		r.Record("a", Sample{IncomingBytes, 1}, Sample{IncomingRecords, 1})
+		r.Record("a", Sample{Metric: IncomingBytes, Value: 1}, Sample{Metric: IncomingRecords, Value: 1})
 		r.clock.forward(time.Minute)
 	}
 	r.push(false)
@@ -229,14 +240,14 @@ func TestNotRunning(t *testing.T) {
 
 func TestIdleStreamsAreForgotten(t *testing.T) {
 	r := newRig(t)
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	r.clock.forward((idleMinutes + 1) * time.Minute)
-	r.Record("b", Sample{IncomingBytes, 1})
+	r.Record("b", Sample{Metric: IncomingBytes, Value: 1})
 	r.gather(false)
 	if len(r.streams) != 1 || r.streams["b"] == nil || r.left() != 1 {
 		t.Errorf("known are %v, %d wait", r.streams, r.left())
 	}
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	r.gather(true)
 	if r.left() != 3 {
 		t.Errorf("%d wait", r.left())
@@ -248,7 +259,7 @@ func TestManyTogether(t *testing.T) {
 	r := newRig(t)
 	const streams = 2500
 	for i := range streams {
-		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{IncomingBytes, float64(i)})
+		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{Metric: IncomingBytes, Value: float64(i)})
 	}
 	r.push(true)
 	seen := map[Key]bool{}
@@ -281,7 +292,7 @@ func TestNotTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range 10 {
-				r.Record(names.Stream(fmt.Sprint("s", i)), Sample{IncomingBytes, 1})
+				r.Record(names.Stream(fmt.Sprint("s", i)), Sample{Metric: IncomingBytes, Value: 1})
 			}
 			r.push(true)
 			if n := len(r.stored()); n != 10 || r.most != c.most {
@@ -295,10 +306,10 @@ func TestNotTogether(t *testing.T) {
 func TestNATSAway(t *testing.T) {
 	r := newRig(t)
 	r.nats.Stop()
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	r.clock.forward(time.Minute)
 	r.push(false) // fails
-	r.Record("a", Sample{IncomingBytes, 2})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 2})
 	r.clock.forward((keptMinutes - 1) * time.Minute)
 	r.push(false)
 	if r.left() != 2 {
@@ -325,7 +336,7 @@ func TestNATSAway(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	r := newRig(t)
 	for i := range 3 {
-		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{IncomingBytes, 1})
+		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{Metric: IncomingBytes, Value: 1})
 	}
 	r.gather(true)
 	messages := r.pending[0].messages
@@ -352,7 +363,7 @@ func TestLostAnswer(t *testing.T) {
 func TestAbandonedBatch(t *testing.T) {
 	r := newRig(t)
 	for i := range 3 {
-		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{IncomingBytes, 1})
+		r.Record(names.Stream(fmt.Sprint("s", i)), Sample{Metric: IncomingBytes, Value: 1})
 	}
 	r.gather(true)
 	if err := r.js.Conn().PublishMsg(part(r.pending[0].messages[0], "abandoned", 1, false)); err != nil {
@@ -374,7 +385,7 @@ func TestRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx, r.js.Conn()) }()
-	r.Record("a", Sample{DeliveredBy("DeliveryToS3").Success, 1})
+	r.Record("a", Sample{Metric: DeliveredBy("DeliveryToS3").Success, Value: 1})
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
@@ -382,7 +393,7 @@ func TestRunEnds(t *testing.T) {
 	wantPoints(t, r.stored(), "12:00 a DeliveryToS3.Success None n=1 sum=1 min=1 max=1")
 
 	r.nats.Stop()
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	if err := r.Run(ctx, r.js.Conn()); !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
@@ -397,7 +408,7 @@ func TestRun(t *testing.T) {
 	r.clock.forward(time.Minute - time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	r.Record("a", Sample{IncomingBytes, 1})
+	r.Record("a", Sample{Metric: IncomingBytes, Value: 1})
 	before := r.clock.looked()
 	go func() { ended <- r.Run(ctx, r.js.Conn()) }()
 	natstest.WaitFor(t, "it knows when the minute ends", func() bool { return r.clock.looked() > before })
@@ -416,7 +427,7 @@ func TestNothingIsLostBetweenMinutes(t *testing.T) {
 	for range workers {
 		wg.Go(func() {
 			for i := range each {
-				r.Record(names.Stream(fmt.Sprint("s", i%7)), Sample{IncomingRecords, 1})
+				r.Record(names.Stream(fmt.Sprint("s", i%7)), Sample{Metric: IncomingRecords, Value: 1})
 			}
 		})
 	}
@@ -464,8 +475,8 @@ func TestRecordAllocatesNothing(t *testing.T) {
 // put records what a PutRecord does.
 func put(r *Recorder, stream names.Stream) {
 	r.Record(stream,
-		Sample{IncomingBytes, 1000}, Sample{IncomingRecords, 1}, Sample{IncomingPutRequests, 1},
-		Sample{PutRecordBytes, 1000}, Sample{PutRecordRequests, 1}, Sample{PutRecordLatency, 1.5},
+		Sample{Metric: IncomingBytes, Value: 1000}, Sample{Metric: IncomingRecords, Value: 1}, Sample{Metric: IncomingPutRequests, Value: 1},
+		Sample{Metric: PutRecordBytes, Value: 1000}, Sample{Metric: PutRecordRequests, Value: 1}, Sample{Metric: PutRecordLatency, Value: 1.5},
 	)
 }
 

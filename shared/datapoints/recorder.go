@@ -21,10 +21,11 @@ const (
 	idleMinutes = 10
 )
 
-// Sample is one value of one metric.
+// Sample is one value of one metric, or the same value several times.
 type Sample struct {
 	Metric string
 	Value  float64
+	Times  uint64 // 0 is once
 }
 
 // Recorder takes the samples of one replica of a service, and publishes their datapoints while it runs.
@@ -164,7 +165,7 @@ func (m *minutes) add(clock func() int64, samples []Sample) (dropped int) {
 		dropped = m.bound()
 	}
 	for _, s := range samples {
-		m.find(s.Metric).add(s.Value)
+		m.find(s.Metric).add(s.Value, max(s.Times, 1))
 	}
 	return dropped
 }
@@ -180,12 +181,12 @@ func (m *minutes) find(metric string) *aggregate {
 	return &m.current[len(m.current)-1]
 }
 
-func (a *aggregate) add(v float64) {
+func (a *aggregate) add(v float64, times uint64) {
 	if a.samples == 0 {
 		a.min, a.max = v, v
 	}
-	a.samples++
-	a.sum += v
+	a.samples += times
+	a.sum += v * float64(times)
 	a.min, a.max = min(a.min, v), max(a.max, v)
 }
 

@@ -5,6 +5,8 @@
 //   - A batch is acknowledged only after the destination said what became of it and that is on disk in DELIVERIES.
 //   - A batch that failed is tried again until the destination gives it an outcome; nothing is dropped. It waits for its
 //     next try in JetStream, where it holds no worker.
+//   - Where Config.KeepRetries asks for it, an attempt knows since when the batch fails and how far it got, whatever replica
+//     tried it before: that is in RETRIES before the batch is handed back, and a batch of which it cannot be read is not tried.
 //   - A delivery stream whose destination fails is probed by one worker at a time, so it costs the others next to nothing.
 //
 // Not guaranteed: that one worker has a batch at a time. A worker that stalls loses its batch to another after the ack
@@ -19,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
@@ -35,7 +38,14 @@ type Destination interface {
 type Attempt struct {
 	Batch  batch.Descriptor
 	Stream *catalog.DeliveryStream // the newest configuration known
-	Number int                     // 1 at the first delivery to any worker, as far as JetStream remembers
+	Number int                     // 1 at the first delivery to any worker, as far as JetStream, or RETRIES, remembers
+
+	// FailedSince is when an attempt at this batch, by whatever replica, failed first; zero says that none has. Only legs
+	// with Config.KeepRetries know it.
+	FailedSince time.Time
+	// Progress is that of the last Error that had one, as far as it could be kept. It may be that of an older attempt, or
+	// missing: what was delivered since then is delivered once more, which a destination must allow for anyway.
+	Progress []byte
 
 	// Held returns an error when the batch may meanwhile be another worker's: this process stalled, or could not tell
 	// JetStream that it is at work.
@@ -51,7 +61,13 @@ type Result struct {
 	Bytes          int64
 	ExpiredRecords int
 
-	// Warning is what the owner of the delivery stream has to know although the batch is delivered, or nil.
+	// FailedRecords are none of Records: they could not be delivered, and were set aside in the object FailedLocation.
+	// Warning then says why.
+	FailedRecords  int
+	FailedBytes    int64
+	FailedLocation string
+
+	// Warning is what the owner of the delivery stream has to know although the batch has its outcome, or nil.
 	Warning *Error
 }
 
@@ -74,7 +90,15 @@ type Error struct {
 
 	RequestID string // of the destination's answer, for those who run it; empty if there was none
 	HostID    string // that S3 gives beside it
+
+	// Progress is what the next attempt, of whatever replica, is to be given, at most MostProgress bytes; nil leaves what
+	// is kept as it is. Only legs with Config.KeepRetries keep it.
+	Progress []byte
 }
+
+// MostProgress bounds Error.Progress in bytes. What is larger is not kept: the next attempt has what was kept before, if
+// anything.
+const MostProgress = 256 << 10
 
 func (e *Error) Error() string {
 	if e.Err == nil {

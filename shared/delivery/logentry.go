@@ -16,8 +16,11 @@ import (
 // LogFormat is the version of the entries that this build writes, and the newest it reads.
 const LogFormat = 1
 
-// CodeExpired is the error code of the entry that tells of a loss. It is Hydrant's own.
-const CodeExpired = "RecordsExpired"
+// Error codes that are Hydrant's own.
+const (
+	CodeExpired  = "RecordsExpired"  // of the entry that tells of a loss
+	CodeSetAside = "RecordsSetAside" // of records that were set aside, where the destination gave no reason
+)
 
 // LogEntry is one entry of a delivery stream's error log, in the form that the guide gives it, and what helps to find the
 // cause. It holds no credential and nothing of a record.
@@ -37,6 +40,7 @@ type LogEntry struct {
 	Batch                   batch.ID  `json:"batch,omitempty"`
 	Attempt                 int       `json:"attempt,omitempty"`
 	Records                 int       `json:"records,omitempty"`
+	SetAsideAt              string    `json:"setAsideAt,omitempty"` // the object with the Records that could not be delivered
 	Suppressed              int       `json:"suppressed,omitempty"` // entries of the same code that were left out before this one
 	Time                    time.Time `json:"time"`
 }

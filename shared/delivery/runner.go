@@ -30,6 +30,10 @@ type Config struct {
 	AckWait   time.Duration // after which a silent worker's batch is another's
 	Grace     time.Duration // for what is in work when the service is to stop
 
+	// KeepRetries keeps the first failure of a batch and its progress in JetStream, for destinations that give up after a
+	// while: whoever takes the batch over does not start the clock again.
+	KeepRetries bool
+
 	MinDelay time.Duration // before the second try of a batch; it doubles with each try
 	MaxDelay time.Duration
 }
@@ -52,6 +56,7 @@ type Runner struct {
 	cleaner     cleaner
 	log         *slog.Logger
 	slots       Slots
+	retries     *retries // nil without Config.KeepRetries; opened by Run before any lane is
 
 	changes chan names.Stream
 }
@@ -82,7 +87,7 @@ func (r *Runner) Changed(ctx context.Context, name names.Stream) {
 // Run delivers until ctx ends. What is then in work has Config.Grace to end, and is handed back after it.
 func (r *Runner) Run(ctx context.Context) error {
 	consumers := r.openBatches(ctx)
-	if consumers == nil {
+	if consumers == nil || !r.openRetries(ctx) {
 		return ctx.Err()
 	}
 	lanes := map[names.Stream]*lane{}
@@ -100,16 +105,42 @@ func (r *Runner) Run(ctx context.Context) error {
 }
 
 // openBatches waits for the stream of batches; it returns nil when ctx ends first.
-func (r *Runner) openBatches(ctx context.Context) jetstream.Stream {
-	for {
-		stream, err := r.js.Stream(ctx, names.BatchesStream)
+func (r *Runner) openBatches(ctx context.Context) (stream jetstream.Stream) {
+	opened := r.await(ctx, "waiting for the batches", func() (err error) {
+		stream, err = r.js.Stream(ctx, names.BatchesStream)
+		return err
+	})
+	if !opened {
+		return nil
+	}
+	return stream
+}
+
+// openRetries waits for the bucket of first failures, if the leg has use for it; it returns false when ctx ends first.
+func (r *Runner) openRetries(ctx context.Context) bool {
+	if !r.cfg.KeepRetries {
+		return true
+	}
+	return r.await(ctx, "waiting for the retries", func() error {
+		opened, err := openRetries(ctx, r.js)
 		if err == nil {
-			return stream
+			r.retries = opened
+		}
+		return err
+	})
+}
+
+// await calls open until it succeeds, and returns false when ctx ends first.
+func (r *Runner) await(ctx context.Context, what string, open func() error) bool {
+	for {
+		err := open()
+		if err == nil {
+			return true
 		}
 		if !pause(ctx, time.Second) {
-			return nil
+			return false
 		}
-		r.log.Warn("waiting for the batches", "error", err)
+		r.log.Warn(what, "error", err)
 	}
 }
 

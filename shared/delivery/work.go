@@ -12,7 +12,6 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/faultpoint"
-	"hydrant/shared/names"
 )
 
 // publishTime is how long writing down an outcome may take before the batch is handed back instead.
@@ -25,6 +24,7 @@ type work struct {
 	message *message
 	log     *slog.Logger
 	attempt int
+	before  kept         // of earlier failures, when the attempt began
 	told    atomic.Int64 // when JetStream was last told of the work, in nanoseconds of the process's monotonic clock
 	began   time.Time
 	quiet   func() // ends the telling
@@ -91,7 +91,13 @@ func (w *work) deliver(ctx context.Context) {
 		w.acknowledge(ctx)
 		return
 	}
-	result, err := w.destination.Deliver(ctx, Attempt{Batch: d, Stream: stream, Number: w.attempt, Held: w.held})
+	if err := w.recall(ctx, d); err != nil {
+		w.unrecalled(ctx, err)
+		return
+	}
+	result, err := w.destination.Deliver(ctx, Attempt{
+		Batch: d, Stream: stream, Number: w.attempt, FailedSince: w.before.FirstFailure, Progress: w.before.Progress, Held: w.held,
+	})
 	if errors.Is(err, ErrNotHeld) {
 		w.log.Warn("attempt given up", "error", err) // who has the batch now sees to it
 		return
@@ -120,84 +126,60 @@ func (w *work) owner(ctx context.Context, d batch.Descriptor) (*catalog.Delivery
 	return nil, nil
 }
 
-// unreadable deals with a message that is no descriptor this build can read. One of a newer version waits for an upgrade;
-// anything else was never a batch.
+// recall reads what is kept of the batch's earlier failures. It does so at what JetStream says is the first attempt as
+// well: a consumer that was made anew counts from 1.
+func (w *work) recall(ctx context.Context, d batch.Descriptor) (err error) {
+	if w.retries == nil {
+		return nil
+	}
+	if w.before, err = w.retries.read(ctx, d.ID()); err != nil {
+		return err
+	}
+	if w.before.damaged != nil {
+		w.log.Error("what is kept of the batch's failures is replaced: it cannot be read", "first_failure", w.before.FirstFailure, "error", w.before.damaged)
+	}
+	w.attempt = max(w.attempt, w.before.Attempts+1)
+	return nil
+}
+
+// unrecalled hands the batch back because nobody knows whether it failed before. An attempt all the same could start the
+// clock of its retries again.
+func (w *work) unrecalled(ctx context.Context, err error) {
+	if errors.Is(err, batch.ErrNewerFormat) {
+		w.unreadable(err)
+		return
+	}
+	w.log.Warn("batch handed back: it is not known whether it failed before", "error", err)
+	w.putOff(ctx)
+}
+
+// keep writes down that the attempt failed, for the next one. A batch of which that cannot be written is tried again all
+// the same.
+func (w *work) keep(ctx context.Context, d batch.Descriptor, e *Error) {
+	if w.retries == nil {
+		return
+	}
+	next := retry{Attempts: w.attempt, Progress: w.before.Progress}
+	if len(e.Progress) > MostProgress {
+		w.log.Warn("progress of the attempt not kept: it is too large", "bytes", len(e.Progress), "most", MostProgress)
+	} else if e.Progress != nil {
+		next.Progress = e.Progress
+	}
+	switch err := w.retries.write(ctx, d.ID(), w.before, next); {
+	case errors.Is(err, errOvertaken):
+		w.log.Debug("failure not kept", "error", err)
+	case err != nil:
+		w.log.Warn("failure not kept: the batch may be retried for longer", "error", err)
+	}
+	faultpoint.Hit("sink.kept")
+}
+
+// unreadable deals with a message that is no descriptor this build can read, or whose retries it cannot read. What is of a
+// newer version waits for an upgrade; anything else was never a batch.
 func (w *work) unreadable(err error) {
 	w.log.Error("batch handed back: it cannot be read", "error", err)
 	w.lane.failed(Permanent, w.attempt)
 	w.handBack(w.cfg.MaxDelay)
-}
-
-func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, result Result) {
-	entry := batch.Delivery{
-		Batch: d.ID(), Stream: d.Stream, StreamID: d.StreamID, Leg: d.Leg, Shard: d.Shard, First: d.First, Last: d.Last,
-		Outcome: result.Outcome, Location: result.Location, Version: result.Version,
-		Records: result.Records, Bytes: result.Bytes,
-		ExpiredRecords: result.ExpiredRecords, ExpiredMessages: d.Missing,
-		Attempts: w.attempt, Oldest: d.Oldest, Time: time.Now().UTC(),
-	}
-	faultpoint.Hit("sink.delivered")
-	if err := w.writeDown(ctx, entry); err != nil {
-		w.log.Warn("batch handed back: its outcome could not be written down", "error", err)
-		w.putOff(ctx)
-		return
-	}
-	faultpoint.Hit("sink.before-ack")
-	w.acknowledge(ctx)
-	w.lane.succeeded()
-	w.metrics.delivered(entry)
-	level := slog.LevelDebug
-	if entry.ExpiredRecords > 0 || entry.ExpiredMessages > 0 {
-		level = slog.LevelError
-	}
-	w.log.Log(ctx, level, "batch "+string(entry.Outcome), "location", entry.Location, "records", entry.Records,
-		"bytes", entry.Bytes, "expired_records", entry.ExpiredRecords, "expired_messages", entry.ExpiredMessages,
-		"took", time.Since(w.began))
-	if level == slog.LevelError {
-		w.logExpired(ctx, entry, stream)
-	}
-	if result.Warning != nil {
-		w.warn(ctx, d, stream, result.Warning)
-	}
-	w.errors.succeeded(ctx, stream)
-}
-
-// warn tells the owner of the delivery stream of something that is wrong with a batch which is delivered.
-func (w *work) warn(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, e *Error) {
-	entry := w.entry(d, e)
-	w.log.Error("batch delivered, but not as the delivery stream asks for", "code", e.Code, "message", e.Message, "error", entry.Detail)
-	w.errors.warned(ctx, stream, entry)
-}
-
-// entry is the error log entry of an error.
-func (w *work) entry(d batch.Descriptor, e *Error) LogEntry {
-	return LogEntry{
-		Batch: d.ID(), Records: d.Records, Attempt: w.attempt, ErrorCode: e.Code, Message: e.Message, Detail: w.cleaner.detail(e.Err),
-		RequestID: w.cleaner.clean(e.RequestID, mostID), HostID: w.cleaner.clean(e.HostID, mostID),
-	}
-}
-
-// writeDown publishes the outcome. A repeat after a lost answer, by this worker or the next, makes a second entry of the
-// same batch id, which readers count once.
-func (w *work) writeDown(ctx context.Context, entry batch.Delivery) error {
-	data, err := entry.Encode()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishTime)
-	defer cancel()
-	_, err = w.js.Publish(ctx, names.DeliveriesSubject(entry.Leg, entry.Stream), data)
-	return err
-}
-
-// acknowledge waits for JetStream's word that the acknowledgement arrived. If it is lost the batch is delivered again,
-// and the destination finds that it has it.
-func (w *work) acknowledge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, publishTime)
-	defer cancel()
-	if err := w.message.acknowledge(ctx); err != nil {
-		w.log.Warn("acknowledgement not confirmed: the batch may be looked at once more", "error", err)
-	}
 }
 
 func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, e *Error) {
@@ -206,6 +188,7 @@ func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.Del
 		w.handBack(0)
 		return
 	}
+	w.keep(ctx, d, e)
 	delay := time.Duration(0)
 	if !w.outdated(stream) {
 		delay = w.lane.failed(e.Class, w.attempt)
@@ -231,14 +214,6 @@ func (w *work) putOff(ctx context.Context) {
 		return
 	}
 	w.handBack(w.lane.failed(Retryable, w.attempt))
-}
-
-func (w *work) logExpired(ctx context.Context, entry batch.Delivery, stream *catalog.DeliveryStream) {
-	w.errors.lost(ctx, stream, LogEntry{
-		Batch: entry.Batch, Records: entry.ExpiredRecords, Attempt: w.attempt, ErrorCode: CodeExpired,
-		Message: "Records were not delivered before their retention was over and are lost.",
-		Detail:  fmt.Sprintf("%d records, and %d messages that were never counted, had left the log", entry.ExpiredRecords, entry.ExpiredMessages),
-	})
 }
 
 // handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same. A

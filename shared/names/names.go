@@ -22,6 +22,7 @@ const (
 	CatalogBucket      = "STREAMS"
 	MembersBucket      = "MEMBERS"
 	InstallationBucket = "HYDRANT"
+	RetriesBucket      = "RETRIES"
 )
 
 // Subjects of the streams above.
