@@ -45,6 +45,7 @@ func suffixBytes(rotation types.AmazonopensearchserviceIndexRotationPeriod) int 
 		return len("-yyyy-www")
 	case types.AmazonopensearchserviceIndexRotationPeriodOneMonth:
 		return len("-yyyy-MM")
+	case types.AmazonopensearchserviceIndexRotationPeriodNoRotation:
 	}
 	return 0
 }
