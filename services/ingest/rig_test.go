@@ -177,26 +177,6 @@ func (r *replica) create(name string) {
 	}
 }
 
-// opensearch is the least that a search destination needs.
-func opensearch() *types.AmazonopensearchserviceDestinationConfiguration {
-	return &types.AmazonopensearchserviceDestinationConfiguration{
-		RoleARN:         aws.String("arn:aws:iam::000000000000:role/r"),
-		ClusterEndpoint: aws.String("https://search.example.com:9200"),
-		IndexName:       aws.String("logs"),
-		S3Configuration: &types.S3DestinationConfiguration{BucketARN: plainS3().BucketARN, RoleARN: plainS3().RoleARN},
-	}
-}
-
-func (r *replica) createSearch(name string, to *types.AmazonopensearchserviceDestinationConfiguration) {
-	r.t.Helper()
-	_, err := r.client.CreateDeliveryStream(r.t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: &name, AmazonopensearchserviceDestinationConfiguration: to,
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 func (r *replica) describe(name string) (*types.DeliveryStreamDescription, error) {
 	out, err := r.client.DescribeDeliveryStream(r.t.Context(), &firehose.DescribeDeliveryStreamInput{DeliveryStreamName: &name})
 	if err != nil {
