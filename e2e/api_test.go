@@ -29,7 +29,7 @@ type call struct {
 
 // wholeAPI is every operation of the API, in an order that a delivery stream's life has.
 func wholeAPI() []call {
-	return slices.Concat(creating(), describing(), putting(), tagging(), updating(), deleting())
+	return slices.Concat(creating(), describing(), putting(), tagging(), updating(), searching(), deleting())
 }
 
 func creating() []call {

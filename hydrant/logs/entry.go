@@ -73,6 +73,7 @@ func (e entry) facts() string {
 	add(e.RequestID != "", "request %s", e.RequestID)
 	add(e.HostID != "", "host %s", e.HostID)
 	add(e.Bucket != "", "bucket %s", e.Bucket)
+	add(e.Bucket == "" && e.Destination != "", "destination %s", e.Destination)
 	add(e.Batch != "", "batch %s", e.Batch)
 	add(e.Records > 0, "%d records", e.Records)
 	add(e.SetAsideAt != "", "set aside in %s", e.SetAsideAt)
@@ -93,20 +94,31 @@ func advice(d *catalog.DeliveryStream) string {
 		}
 		fmt.Fprintf(&b, "\nError logging of %s, leg %s, is off: only records that are lost are logged. Turn it on with\n", d.Name, leg.Leg)
 		fmt.Fprintf(&b, "  aws firehose update-destination --delivery-stream-name %s --current-delivery-stream-version-id %d \\\n", d.Name, d.Version)
-		fmt.Fprintf(&b, "    --destination-id %s --extended-s3-destination-update \\\n    %s\n", d.Destination.ID, quoted(enabling(leg.Leg, to)))
+		fmt.Fprintf(&b, "    --destination-id %s --%s-destination-update \\\n    %s\n", d.Destination.ID, shape(d), quoted(enabling(d, leg.Leg, to)))
 	}
 	return b.String()
 }
 
+// shape is what the AWS CLI calls the destination that is to be changed.
+func shape(d *catalog.DeliveryStream) string {
+	if search := d.Destination.Search; search != nil {
+		return strings.ToLower(string(search.API))
+	}
+	return "extended-s3"
+}
+
 // enabling is the change that turns logging on.
-func enabling(leg names.Leg, to delivery.LogOptions) string {
+func enabling(d *catalog.DeliveryStream, leg names.Leg, to delivery.LogOptions) string {
 	type options struct {
 		Enabled       bool
 		LogGroupName  string
 		LogStreamName string
 	}
 	change := any(map[string]options{"CloudWatchLoggingOptions": {true, to.Group, to.Stream}})
-	if leg == names.LegBackup {
+	switch {
+	case leg == names.LegBackup && d.Destination.Search != nil:
+		change = map[string]any{"S3Update": change}
+	case leg == names.LegBackup:
 		change = map[string]any{"S3BackupUpdate": change}
 	}
 	data, _ := json.Marshal(change) // of strings and a bool: it does not fail

@@ -33,7 +33,7 @@ type Command struct {
 	NATS broker.Config `embed:""`
 
 	Stream    names.Stream  `arg:"" name:"stream" help:"Delivery stream whose error logs are shown."`
-	LogStream string        `name:"log-stream" help:"Show this log stream alone, such as S3Delivery or BackupDelivery."`
+	LogStream string        `name:"log-stream" help:"Show this log stream alone, such as S3Delivery, ElasticsearchDelivery or BackupDelivery."`
 	Since     time.Duration `name:"since" default:"24h" help:"How far back entries are shown."`
 	Last      int           `name:"last" short:"n" default:"100" help:"How many of the newest entries are shown. 0 means all."`
 	Follow    bool          `name:"follow" short:"f" help:"Go on with what comes, until Ctrl-C."`

@@ -58,12 +58,16 @@ func (in *installation) must(err error) {
 func (in *installation) stream(name names.Stream, id names.StreamID, shards int) *catalog.DeliveryStream {
 	in.t.Helper()
 	mb, seconds := int32(5), int32(300)
+	return in.streamTo(name, id, shards, catalog.Destination{ID: "destinationId-000000000001", S3: &types.ExtendedS3DestinationDescription{
+		BufferingHints: &types.BufferingHints{SizeInMBs: &mb, IntervalInSeconds: &seconds},
+	}})
+}
+
+func (in *installation) streamTo(name names.Stream, id names.StreamID, shards int, to catalog.Destination) *catalog.DeliveryStream {
+	in.t.Helper()
 	d := &catalog.DeliveryStream{
 		Name: name, ID: id, Status: types.DeliveryStreamStatusActive, Created: time.Now().Add(-time.Minute).UTC(),
-		Shards: shards, RetentionSeconds: 86400, Version: 1,
-		Destination: catalog.Destination{ID: "destinationId-000000000001", S3: &types.ExtendedS3DestinationDescription{
-			BufferingHints: &types.BufferingHints{SizeInMBs: &mb, IntervalInSeconds: &seconds},
-		}},
+		Shards: shards, RetentionSeconds: 86400, Version: 1, Destination: to,
 	}
 	in.create(d)
 	for shard := range names.Shard(shards) {
@@ -95,12 +99,17 @@ func (in *installation) put(d *catalog.DeliveryStream, shard names.Shard, record
 	in.must(err)
 }
 
-// cut stores a descriptor of 10 records of 100 bytes in each message.
+// cut stores a descriptor of 10 records of 100 bytes in each message, of the leg s3.
 func (in *installation) cut(d *catalog.DeliveryStream, shard names.Shard, first, last uint64, oldest time.Time) batch.Descriptor {
+	in.t.Helper()
+	return in.cutOf(names.LegS3, d, shard, first, last, oldest)
+}
+
+func (in *installation) cutOf(leg names.Leg, d *catalog.DeliveryStream, shard names.Shard, first, last uint64, oldest time.Time) batch.Descriptor {
 	in.t.Helper()
 	messages := int(last - first + 1)
 	b := batch.Descriptor{
-		Stream: d.Name, StreamID: d.ID, Version: 1, Leg: names.LegS3, Shard: shard, First: first, Last: last,
+		Stream: d.Name, StreamID: d.ID, Version: 1, Leg: leg, Shard: shard, First: first, Last: last,
 		Messages: messages, Records: 10 * messages, Bytes: int64(1000 * messages), Oldest: oldest, Newest: oldest,
 		Reason: batch.ReasonSize,
 	}
@@ -139,7 +148,7 @@ func (in *installation) failed(b batch.Descriptor, code string, at time.Time) {
 		Message: "The specified S3 bucket does not exist. Create the bucket or use a different bucket that does exist.",
 	})
 	in.must(err)
-	in.publish(names.ErrorsSubject(b.Stream, "S3Delivery"), data)
+	in.publish(names.ErrorsSubject(b.Stream, names.LogStream(b.Leg)), data)
 }
 
 // sink fetches n batches as a sink does, and acknowledges those whose sequence ack accepts.

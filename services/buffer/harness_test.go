@@ -256,11 +256,16 @@ func (r *rig) publish(d *catalog.DeliveryStream, id names.StreamID, first, last 
 	return ack.Sequence
 }
 
-// cut returns the batches of a shard, oldest first, whatever stream they are of.
+// cut returns the batches of the leg s3 of a shard, oldest first, whatever stream they are of.
 func (r *rig) cut(d *catalog.DeliveryStream, shard names.Shard) []batch.Descriptor {
 	r.Helper()
+	return r.cutOf(d, names.LegS3, shard)
+}
+
+func (r *rig) cutOf(d *catalog.DeliveryStream, leg names.Leg, shard names.Shard) []batch.Descriptor {
+	r.Helper()
 	var found []batch.Descriptor
-	subject := names.BatchesSubject(names.LegS3, d.Name, shard)
+	subject := names.BatchesSubject(leg, d.Name, shard)
 	for sequence := uint64(1); ; {
 		m, err := r.batches.GetMsg(r.Context(), sequence, jetstream.WithGetMsgSubject(subject))
 		if err != nil {
@@ -292,9 +297,19 @@ func (r *rig) awaitShard(d *catalog.DeliveryStream, shard names.Shard, last uint
 	return found
 }
 
+// awaitLeg waits until the batches of a leg of shard 0 reach up to a sequence.
+func (r *rig) awaitLeg(d *catalog.DeliveryStream, leg names.Leg, last uint64) {
+	r.Helper()
+	r.awaitSubject(d, names.BatchesSubject(leg, d.Name, 0), last)
+}
+
 func (r *rig) awaitLast(d *catalog.DeliveryStream, shard names.Shard, last uint64) {
 	r.Helper()
-	subject := names.BatchesSubject(names.LegS3, d.Name, shard)
+	r.awaitSubject(d, names.BatchesSubject(names.LegS3, d.Name, shard), last)
+}
+
+func (r *rig) awaitSubject(d *catalog.DeliveryStream, subject string, last uint64) {
+	r.Helper()
 	r.eventually(fmt.Sprintf("batches of %s up to %d", d.Name, last), func() bool {
 		m, err := r.batches.GetLastMsgForSubject(r.Context(), subject)
 		if err != nil {
@@ -333,9 +348,14 @@ func check(ctx context.Context, js jetstream.JetStream, id names.StreamID, batch
 // sink makes the consumer that the sink of a delivery stream would have.
 func (r *rig) sink(d *catalog.DeliveryStream) jetstream.Consumer {
 	r.Helper()
+	return r.sinkOf(d, names.LegS3)
+}
+
+func (r *rig) sinkOf(d *catalog.DeliveryStream, leg names.Leg) jetstream.Consumer {
+	r.Helper()
 	consumer, err := r.batches.CreateOrUpdateConsumer(r.Context(), jetstream.ConsumerConfig{
-		Durable:       names.SinkConsumer(names.LegS3, d.Name, d.ID),
-		FilterSubject: names.LegBatches(names.LegS3, d.Name),
+		Durable:       names.SinkConsumer(leg, d.Name, d.ID),
+		FilterSubject: names.LegBatches(leg, d.Name),
 		AckPolicy:     jetstream.AckExplicitPolicy,
 	})
 	r.must(err)

@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
@@ -20,11 +18,11 @@ func checkCreate(in *firehose.CreateDeliveryStreamInput) error {
 	if err := checkKeys(in.Tags); err != nil {
 		return err
 	}
-	s3 := settingsOfCreate(in)
-	if err := checkDestinations(given(in, "DestinationConfiguration"), s3); err != nil {
+	to := settingsOfCreate(in)
+	if err := checkDestinations(given(in, "DestinationConfiguration"), to); err != nil {
 		return err
 	}
-	_, err := s3.destination(time.Time{})
+	_, err := to.destination(time.Time{})
 	return err
 }
 
@@ -44,25 +42,21 @@ func checkSource(in *firehose.CreateDeliveryStreamInput) error {
 	return nil
 }
 
-// checkDestinations wants one destination, and that one built; s3 is nil if none that is built is among those given.
-func checkDestinations(given []string, s3 *s3Settings) error {
+// checkDestinations wants one destination, and that one built; to is nil if none that is built is among those given.
+func checkDestinations(given []string, to destinationSettings) error {
 	if len(given) != 1 {
 		return invalidArgument(oneDestination)
 	}
-	if s3 == nil {
+	if to == nil {
 		return notBuilt(given[0])
 	}
-	return s3.check()
+	return to.check()
 }
 
 func checkUpdate(in *firehose.UpdateDestinationInput) error {
-	const suffix = "DestinationUpdate"
-	updates := given(in, suffix)
-	if len(updates) == 1 {
-		to := strings.TrimSuffix(updates[0], suffix)
-		if slices.Contains([]string{"Elasticsearch", "Amazonopensearchservice", "HttpEndpoint"}, to) {
-			return invalidArgument("Changing the destination type to or from %s is not supported at this time.", to)
-		}
+	updates := given(in, "DestinationUpdate")
+	if len(updates) == 1 && in.HttpEndpointDestinationUpdate != nil { // no delivery stream has it
+		return anotherType("HttpEndpoint")
 	}
 	return checkDestinations(updates, settingsOfUpdate(in))
 }

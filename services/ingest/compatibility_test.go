@@ -156,11 +156,15 @@ func (c *compatibility) coverMember(t *testing.T, s *section, path string, membe
 // isOtherEnd tells whether a shape is a destination or source that is not built.
 func isOtherEnd(shape string) bool {
 	end := regexp.MustCompile("(DestinationConfiguration|DestinationUpdate|SourceConfiguration)$").MatchString(shape)
-	return end && !isS3(shape)
+	return end && !isS3(shape) && !isSearch(shape)
 }
 
 func isS3(shape string) bool {
 	return regexp.MustCompile("^(Extended)?S3Destination(Configuration|Update)$").MatchString(shape)
+}
+
+func isSearch(shape string) bool {
+	return regexp.MustCompile("^(Elasticsearch|Amazonopensearchservice)Destination(Configuration|Update)$").MatchString(shape)
 }
 
 // TestCompatibilityHolds sends each member to a running API: what is refused must be, what is supported must be shown
@@ -257,11 +261,15 @@ func filled(t *testing.T, s *model.Shape, path []string) any {
 		return map[string]any{"Enabled": true}
 	case len(path) == 0 && s.Name == "S3DestinationUpdate":
 		return map[string]any{"RoleARN": sampleText(t, memberOf(s, "RoleARN").Shape), "BucketARN": sampleText(t, memberOf(s, "BucketARN").Shape)}
-	case len(path) == 0:
+	case len(path) == 0 && s.Type != model.Structure:
 		return sample(t, s)
 	}
-	members := map[string]any{path[0]: filled(t, memberOf(s, path[0]).Shape, path[1:])}
-	for name, value := range beside(s.Name, path[0]) {
+	members, member := map[string]any{}, ""
+	if len(path) > 0 {
+		member = path[0]
+		members[member] = filled(t, memberOf(s, member).Shape, path[1:])
+	}
+	for name, value := range beside(s.Name, member) {
 		if members[name] == nil {
 			members[name] = value
 		}
@@ -269,12 +277,14 @@ func filled(t *testing.T, s *model.Shape, path []string) any {
 	return withNeeded(t, s, members)
 }
 
-// beside is what else has to be set for a member to be taken.
+// beside is what else has to be set for a member, or a structure without any, to be taken.
 func beside(shape, member string) map[string]any {
 	switch {
-	case shape == "BufferingHints":
+	case isSearch(shape) && strings.HasSuffix(shape, "Configuration") && member != "DomainARN":
+		return map[string]any{"ClusterEndpoint": "http://127.0.0.1:9200"}
+	case strings.HasSuffix(shape, "BufferingHints") && member != "":
 		return map[string]any{"SizeInMBs": 1, "IntervalInSeconds": 60}
-	case shape == "ProcessingConfiguration", shape == "DynamicPartitioningConfiguration", shape == "DataFormatConversionConfiguration":
+	case member != "" && slices.Contains([]string{"ProcessingConfiguration", "DynamicPartitioningConfiguration", "DataFormatConversionConfiguration"}, shape):
 		return map[string]any{"Enabled": false}
 	case strings.HasPrefix(member, "S3Backup") && strings.HasPrefix(shape, "ExtendedS3"):
 		return map[string]any{"S3BackupMode": "Enabled"}
@@ -284,17 +294,21 @@ func beside(shape, member string) map[string]any {
 
 func (x *trial) run(t *testing.T, r *replica, name, state string) {
 	r.t = t
-	if x.operation != "CreateDeliveryStream" && x.operation != "ListDeliveryStreams" {
-		r.create(name)
-	}
-	if x.body["DeliveryStreamName"] != nil {
-		x.body["DeliveryStreamName"] = name
-	}
 	end := ""
 	for member := range x.body {
 		if strings.Contains(member, "Destination") && member != "DestinationId" {
 			end = member
 		}
+	}
+	switch {
+	case x.operation == "CreateDeliveryStream", x.operation == "ListDeliveryStreams":
+	case isSearch(end):
+		r.createSearch(name, opensearch())
+	default:
+		r.create(name)
+	}
+	if x.body["DeliveryStreamName"] != nil {
+		x.body["DeliveryStreamName"] = name
 	}
 	switch {
 	case x.operation == "CreateDeliveryStream" && end == "":
@@ -317,27 +331,33 @@ func (x *trial) run(t *testing.T, r *replica, name, state string) {
 	if answer.Status != 200 {
 		t.Fatalf("%s %s\nis not taken: %d %s", x.operation, body, answer.Status, answer.Body)
 	}
-	if isS3(end) {
-		wantShown(t, r, name, x.body[end])
+	if isS3(end) || isSearch(end) {
+		wantShown(t, r, name, end, x.body[end])
 	}
 }
 
-// wantShown checks that Describe shows an S3 destination as it was sent.
-func wantShown(t *testing.T, r *replica, name string, sent any) {
+// wantShown checks that Describe shows a destination as it was sent.
+func wantShown(t *testing.T, r *replica, name, shape string, sent any) {
 	t.Helper()
-	text := strings.NewReplacer("S3BackupConfiguration", "S3BackupDescription", "S3BackupUpdate", "S3BackupDescription").
-		Replace(string(must[[]byte](t)(json.Marshal(sent))))
+	text := strings.NewReplacer(
+		"S3BackupConfiguration", "S3BackupDescription", "S3BackupUpdate", "S3BackupDescription",
+		"S3Configuration", "S3DestinationDescription", "S3Update", "S3DestinationDescription",
+	).Replace(string(must[[]byte](t)(json.Marshal(sent))))
+	description := "ExtendedS3DestinationDescription"
+	if isSearch(shape) {
+		description = regexp.MustCompile("(Configuration|Update)$").ReplaceAllString(shape, "Description")
+	}
 	var want any
 	var got struct {
 		DeliveryStreamDescription struct {
-			Destinations []struct{ ExtendedS3DestinationDescription any }
+			Destinations []map[string]any
 		}
 	}
 	answer := r.raw("DescribeDeliveryStream", `{"DeliveryStreamName":"`+name+`"}`)
 	if json.Unmarshal([]byte(text), &want) != nil || json.Unmarshal([]byte(answer.Body), &got) != nil {
 		t.Fatal(answer.Body)
 	}
-	if shown := got.DeliveryStreamDescription.Destinations[0].ExtendedS3DestinationDescription; !contains(shown, want) {
+	if shown := got.DeliveryStreamDescription.Destinations[0][description]; !contains(shown, want) {
 		t.Errorf("%s\nis shown as %s", text, answer.Body)
 	}
 }

@@ -13,6 +13,45 @@ import (
 // onlyDestination is the id of a delivery stream's destination: there is one.
 const onlyDestination = "destinationId-000000000001"
 
+// destinationSettings are those of a destination as a request gives them.
+type destinationSettings interface {
+	// check returns an error for settings that are wrong together, or not built yet, as far as the request alone tells.
+	check() error
+	// destination is a new destination of these settings, with every default filled in.
+	destination(created time.Time) (catalog.Destination, error)
+	// applied returns old with the members that are set; old stays as it is. The error is for settings that are wrong
+	// together with those that are kept, and for a destination of another type.
+	applied(old catalog.Destination, now time.Time) (catalog.Destination, error)
+}
+
+var _, _ destinationSettings = (*s3Settings)(nil), (*searchSettings)(nil)
+
+// settingsOfCreate returns nil where the request has no destination that is built.
+func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) destinationSettings {
+	if s := searchOfCreate(in); s != nil {
+		return s
+	}
+	if s := s3OfCreate(in); s != nil {
+		return s
+	}
+	return nil
+}
+
+func settingsOfUpdate(in *firehose.UpdateDestinationInput) destinationSettings {
+	if s := searchOfUpdate(in); s != nil {
+		return s
+	}
+	if s := s3OfUpdate(in); s != nil {
+		return s
+	}
+	return nil
+}
+
+// anotherType refuses to make one type of destination of another, in the service's own words.
+func anotherType(name string) error {
+	return invalidArgument("Changing the destination type to or from %s is not supported at this time.", name)
+}
+
 // s3Settings is an S3 destination, or the backup of one, as a request gives it: one of several shapes, brought to the widest.
 type s3Settings struct {
 	types.ExtendedS3DestinationConfiguration
@@ -31,7 +70,7 @@ func settingsOf[From any](from *From, shape string, backup *s3Settings) *s3Setti
 	return s
 }
 
-func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) *s3Settings {
+func s3OfCreate(in *firehose.CreateDeliveryStreamInput) *s3Settings {
 	const shape = "ExtendedS3DestinationConfiguration"
 	if s3 := in.ExtendedS3DestinationConfiguration; s3 != nil {
 		return settingsOf(s3, shape, settingsOf(s3.S3BackupConfiguration, shape+".S3BackupConfiguration", nil))
@@ -40,7 +79,7 @@ func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) *s3Settings {
 	return settingsOf(in.S3DestinationConfiguration, "S3DestinationConfiguration", nil)
 }
 
-func settingsOfUpdate(in *firehose.UpdateDestinationInput) *s3Settings {
+func s3OfUpdate(in *firehose.UpdateDestinationInput) *s3Settings {
 	const shape = "ExtendedS3DestinationUpdate"
 	if s3 := in.ExtendedS3DestinationUpdate; s3 != nil {
 		return settingsOf(s3, shape, settingsOf(s3.S3BackupUpdate, shape+".S3BackupUpdate", nil))
@@ -56,22 +95,36 @@ func (s *s3Settings) tidy() {
 	if hints := s.BufferingHints; hints != nil && hints.SizeInMBs == nil && hints.IntervalInSeconds == nil {
 		s.BufferingHints = nil
 	}
-	if c := s.CloudWatchLoggingOptions; c != nil {
-		s.CloudWatchLoggingOptions = merged(&types.CloudWatchLoggingOptions{Enabled: aws.Bool(false)}, c)
-	}
-	if c := s.ProcessingConfiguration; c != nil && len(c.Processors) == 0 {
-		s.ProcessingConfiguration = merged(&types.ProcessingConfiguration{Enabled: aws.Bool(false)}, c)
-	}
+	s.CloudWatchLoggingOptions = tidyLogging(s.CloudWatchLoggingOptions)
+	s.ProcessingConfiguration = tidyProcessing(s.ProcessingConfiguration)
 	if c := s.DynamicPartitioningConfiguration; c != nil {
 		s.DynamicPartitioningConfiguration = merged(&types.DynamicPartitioningConfiguration{Enabled: aws.Bool(false)}, c)
 	}
 }
 
-// check returns an error for settings that are wrong together, or not built yet. One that is switched off asks for nothing:
-// it is kept and shown.
+func tidyLogging(c *types.CloudWatchLoggingOptions) *types.CloudWatchLoggingOptions {
+	if c == nil {
+		return nil
+	}
+	return merged(&types.CloudWatchLoggingOptions{Enabled: aws.Bool(false)}, c)
+}
+
+func tidyProcessing(c *types.ProcessingConfiguration) *types.ProcessingConfiguration {
+	if c == nil || len(c.Processors) > 0 {
+		return c
+	}
+	return merged(&types.ProcessingConfiguration{Enabled: aws.Bool(false)}, c)
+}
+
+// processes tells whether records are to be processed, which they are unless that is switched off.
+func processes(c *types.ProcessingConfiguration) bool {
+	return c != nil && (c.Enabled == nil || *c.Enabled)
+}
+
+// check is that of destinationSettings. What is switched off asks for nothing: it is kept and shown.
 func (s *s3Settings) check() error {
 	if hints := s.BufferingHints; hints != nil && (hints.SizeInMBs == nil) != (hints.IntervalInSeconds == nil) {
-		return invalidArgument("%s.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither", s.shape)
+		return halfHint(s.shape)
 	}
 	if e := s.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil && e.NoEncryptionConfig != "" {
 		return invalidArgument("%s.EncryptionConfiguration: give either NoEncryptionConfig or KMSEncryptionConfig", s.shape)
@@ -80,7 +133,7 @@ func (s *s3Settings) check() error {
 	if c := s.DataFormatConversionConfiguration; c != nil && (c.Enabled == nil || *c.Enabled) {
 		return notBuilt(s.shape + ": DataFormatConversionConfiguration")
 	}
-	if c := s.ProcessingConfiguration; c != nil && (c.Enabled == nil || *c.Enabled) {
+	if processes(s.ProcessingConfiguration) {
 		return notBuilt(s.shape + ": ProcessingConfiguration")
 	}
 	if c := s.DynamicPartitioningConfiguration; c != nil && *c.Enabled {
@@ -92,7 +145,10 @@ func (s *s3Settings) check() error {
 	return nil
 }
 
-// destination is a new destination of these settings, with every default filled in.
+func halfHint(shape string) error {
+	return invalidArgument("%s.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither", shape)
+}
+
 func (s *s3Settings) destination(created time.Time) (catalog.Destination, error) {
 	defaults := defaultS3()
 	defaults.S3BackupMode = types.S3BackupModeDisabled
@@ -110,9 +166,10 @@ func defaultS3() *types.ExtendedS3DestinationDescription {
 	}
 }
 
-// applied returns old with the members that are set in s; old stays as it is. The error is for settings that are wrong
-// together with those that are kept.
 func (s *s3Settings) applied(old catalog.Destination, now time.Time) (catalog.Destination, error) {
+	if old.Search != nil {
+		return old, anotherType(string(old.Search.API))
+	}
 	to := catalog.Destination{ID: old.ID, S3: s.mergedInto(old.S3), BackupSince: old.BackupSince}
 	if err := checkNames(to.S3); err != nil {
 		return to, err
@@ -158,11 +215,17 @@ func (s *s3Settings) applyBackup(to *catalog.Destination, was bool, now time.Tim
 	return checkNames(backup)
 }
 
-// describeDestination is a destination as DescribeDeliveryStream shows it: in the form of both S3 shapes, whichever created it.
+// describeDestination is a destination as DescribeDeliveryStream shows it: S3 in the form of both S3 shapes, whichever created it.
 func describeDestination(d catalog.Destination) types.DestinationDescription {
-	return types.DestinationDescription{
-		DestinationId:                    aws.String(d.ID),
-		ExtendedS3DestinationDescription: d.S3,
-		S3DestinationDescription:         converted[types.S3DestinationDescription](d.S3),
+	shown := types.DestinationDescription{DestinationId: aws.String(d.ID)}
+	switch {
+	case d.Search == nil:
+		shown.ExtendedS3DestinationDescription = d.S3
+		shown.S3DestinationDescription = converted[types.S3DestinationDescription](d.S3)
+	case d.Search.API == catalog.ElasticsearchAPI:
+		shown.ElasticsearchDestinationDescription = converted[types.ElasticsearchDestinationDescription](&d.Search.Description)
+	default:
+		shown.AmazonopensearchserviceDestinationDescription = &d.Search.Description
 	}
+	return shown
 }

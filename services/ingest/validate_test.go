@@ -272,7 +272,6 @@ func TestInvalidArguments(t *testing.T) {
 		"half a hint of a backup":   {"CreateDeliveryStream", createWith(`"S3BackupMode":"Enabled","S3BackupConfiguration":{` + someBucket + `,` + someRole + `,"BufferingHints":{"SizeInMBs":1}}`), "ExtendedS3DestinationConfiguration.S3BackupConfiguration.BufferingHints: give both SizeInMBs and IntervalInSeconds, or neither"},
 		"a tag twice":               {"TagDeliveryStream", `{"DeliveryStreamName":"s","Tags":[{"Key":"k"},{"Key":"l"},{"Key":"k","Value":"v"}]}`, "Tags: a key is given more than once"},
 		"a tag twice at creation":   {"CreateDeliveryStream", `{"DeliveryStreamName":"s","Tags":[{"Key":"k"},{"Key":"k"}],` + s3 + `}`, "Tags: a key is given more than once"},
-		"to elasticsearch":          {"UpdateDestination", updateWith("ElasticsearchDestinationUpdate", ""), "Changing the destination type to or from Elasticsearch is not supported at this time."},
 		"to http":                   {"UpdateDestination", updateWith("HttpEndpointDestinationUpdate", ""), "Changing the destination type to or from HttpEndpoint is not supported at this time."},
 		"kinesis, direct":           {"CreateDeliveryStream", `{"DeliveryStreamName":"s",` + s3 + `,"KinesisStreamSourceConfiguration":` + sampleJSON(t, "KinesisStreamSourceConfiguration") + `}`, "KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type"},
 	} {

@@ -118,6 +118,19 @@ func (s *deliveryStream) update(change option) {
 	s.doc = doc
 }
 
+// replace makes the destination another one, as UpdateDestination does.
+func (s *deliveryStream) replace(with option) {
+	s.t.Helper()
+	doc, err := s.documents().Update(s.t.Context(), s.doc.Name, func(d *catalog.DeliveryStream) error {
+		changed := &catalog.DeliveryStream{Destination: d.Destination}
+		with(changed)
+		d.Replace(changed.Destination, time.Now().UTC())
+		return nil
+	})
+	check(s.t, err)
+	s.doc = doc
+}
+
 // put publishes one message with the records, and returns its sequence.
 func (s *deliveryStream) put(records ...[]byte) uint64 {
 	s.t.Helper()

@@ -11,9 +11,10 @@ import (
 	"hydrant/shared/names"
 )
 
-// Format is the version of the document that this build writes, and the newest it reads. Version 2 came with settings that a
-// service which knows only version 1 would pass over: prefix expressions, formats, backups, tags.
-const Format = 2
+// Format is the newest version of the document that this build reads. Version 2 came with settings that a service which knows
+// only version 1 would pass over: prefix expressions, formats, backups, tags; version 3 with the search destination. What needs
+// nothing of version 3 is written as version 2, so that services that are not upgraded yet go on with it.
+const Format = 3
 
 // DeliveryStream is one delivery stream's document. It is never changed in place: who has one may keep it.
 type DeliveryStream struct {
@@ -43,20 +44,46 @@ type Destination struct {
 	ID string                                  `json:"id"`
 	S3 *types.ExtendedS3DestinationDescription `json:"s3"`
 
-	// BackupSince is when the source-record backup was switched on: records that arrived earlier are not backed up.
+	// Search is there instead of S3 where the destination is Elasticsearch or OpenSearch.
+	Search *SearchDestination `json:"search"`
+
+	// BackupSince is when the source-record backup of an S3 destination was switched on: records that arrived earlier are not
+	// backed up. That of a search destination is there from the delivery stream's creation or never.
 	BackupSince time.Time `json:"backup_since"`
 }
 
-// S3Of returns where one leg writes objects to, and how; nil if the destination does not have that leg. A backup has
-// fewer settings than the destination itself and comes in the same, wider, form.
+// S3Of returns where one leg writes objects to, and how; nil if the destination does not have that leg, or the leg writes no
+// objects. A backup has fewer settings than the destination itself and comes in the same, wider, form.
 func (d Destination) S3Of(leg names.Leg) *types.ExtendedS3DestinationDescription {
 	switch {
+	case d.Search != nil:
+		return d.Search.s3Of(leg)
 	case d.S3 == nil:
 		return nil
 	case leg == names.LegS3:
 		return d.S3
 	case leg == names.LegBackup && d.S3.S3BackupMode == types.S3BackupModeEnabled:
 		return widened(d.S3.S3BackupDescription)
+	}
+	return nil
+}
+
+// ErrorsS3 returns where what a search destination does not take is set aside, and how; nil for other destinations.
+func (d Destination) ErrorsS3() *types.ExtendedS3DestinationDescription {
+	if d.Search == nil {
+		return nil
+	}
+	return widened(d.Search.Description.S3DestinationDescription)
+}
+
+// Logging returns what the delivery stream's owner wants to have logged of one leg, and where; nil if the destination does
+// not have that leg.
+func (d Destination) Logging(leg names.Leg) *types.CloudWatchLoggingOptions {
+	if leg == names.LegES && d.Search != nil {
+		return d.Search.Description.CloudWatchLoggingOptions
+	}
+	if s3 := d.S3Of(leg); s3 != nil {
+		return s3.CloudWatchLoggingOptions
 	}
 	return nil
 }
@@ -97,17 +124,26 @@ type LegHints struct {
 	Since    time.Time
 }
 
-// Legs returns the legs that the delivery stream has.
+// Legs returns the legs that the delivery stream has, that of the destination itself first.
 func (d *DeliveryStream) Legs() []LegHints {
+	if d.Destination.Search != nil {
+		return d.Destination.Search.legs(d.Created)
+	}
 	var legs []LegHints
 	for _, l := range []LegHints{{Leg: names.LegS3, Since: d.Created}, {Leg: names.LegBackup, Since: d.Destination.BackupSince}} {
 		if s3 := d.Destination.S3Of(l.Leg); s3 != nil {
-			l.Bytes = int64(*s3.BufferingHints.SizeInMBs) << 20
-			l.Interval = time.Duration(*s3.BufferingHints.IntervalInSeconds) * time.Second
-			legs = append(legs, l)
+			legs = append(legs, hints(l.Leg, l.Since, *s3.BufferingHints))
 		}
 	}
 	return legs
+}
+
+func hints(leg names.Leg, since time.Time, h types.BufferingHints) LegHints {
+	return LegHints{
+		Leg: leg, Since: since,
+		Bytes:    int64(*h.SizeInMBs) << 20,
+		Interval: time.Duration(*h.IntervalInSeconds) * time.Second,
+	}
 }
 
 // DestinationsSince returns the destinations that batches cut under version or later may have been tried under, other
@@ -143,8 +179,16 @@ func Bucket(arn string) string { return arn[strings.LastIndexByte(arn, ':')+1:] 
 
 func encode(d *DeliveryStream) ([]byte, error) {
 	stored := *d // the caller's may be in use elsewhere
-	stored.Format = Format
+	stored.Format = d.format()
 	return json.Marshal(&stored, json.OmitZeroStructFields(true), json.Deterministic(true))
+}
+
+// format is the lowest version of the document that has all that this one needs.
+func (d *DeliveryStream) format() int {
+	if d.Destination.Search != nil {
+		return Format
+	}
+	return 2
 }
 
 func decode(data []byte) (*DeliveryStream, error) {

@@ -35,7 +35,7 @@ func destination(bucket string) Destination {
 
 func document(name names.Stream) *DeliveryStream {
 	return &DeliveryStream{
-		Format: Format, Name: name, ID: "abcdefghij234567", ARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/" + string(name),
+		Format: 2, Name: name, ID: "abcdefghij234567", ARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/" + string(name),
 		Status: types.DeliveryStreamStatusActive, Created: time.Date(2026, 2, 25, 13, 4, 5, 678_000_000, time.UTC),
 		Shards: 1, RetentionSeconds: 86_400, Version: 1, Destination: destination("bucket"),
 	}
@@ -64,13 +64,41 @@ func backedUp(name names.Stream) *DeliveryStream {
 	return d
 }
 
+// searching is a document of a search destination that is backed up.
+func searching(name names.Stream) *DeliveryStream {
+	d := document(name)
+	d.Format = 3
+	d.Destination = Destination{ID: d.Destination.ID, Search: &SearchDestination{
+		API: ElasticsearchAPI,
+		Description: types.AmazonopensearchserviceDestinationDescription{
+			BufferingHints:           &types.AmazonopensearchserviceBufferingHints{SizeInMBs: ptr(int32(7)), IntervalInSeconds: ptr(int32(60))},
+			CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(true), LogStreamName: ptr("search")},
+			ClusterEndpoint:          ptr("https://search.example.com:9200"),
+			DocumentIdOptions:        &types.DocumentIdOptions{DefaultDocumentIdFormat: types.DefaultDocumentIdFormatFirehoseDefault},
+			IndexName:                ptr("logs"),
+			IndexRotationPeriod:      types.AmazonopensearchserviceIndexRotationPeriodOneDay,
+			RetryOptions:             &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: ptr(int32(0))},
+			RoleARN:                  ptr("arn:aws:iam::000000000000:role/search"),
+			S3BackupMode:             types.AmazonopensearchserviceS3BackupModeAllDocuments,
+			S3DestinationDescription: backedUp(name).Destination.S3.S3BackupDescription,
+			TypeName:                 ptr("line"),
+		},
+	}}
+	return d
+}
+
 func TestDocumentGolden(t *testing.T) {
 	changed := document("web.clicks")
 	changed.Replace(destination("other"), time.Date(2026, 2, 26, 0, 0, 0, 0, time.UTC))
 	for _, c := range []struct {
 		file string
 		d    *DeliveryStream
-	}{{"document.json", document("web.clicks")}, {"document_updated.json", changed}, {"document_backup.json", backedUp("web.clicks")}} {
+	}{
+		{"document.json", document("web.clicks")},
+		{"document_updated.json", changed},
+		{"document_backup.json", backedUp("web.clicks")},
+		{"document_search.json", searching("web.clicks")},
+	} {
 		t.Run(c.file, func(t *testing.T) {
 			data, err := encode(c.d)
 			if err != nil {
@@ -114,7 +142,7 @@ func TestDecodeRefuses(t *testing.T) {
 		name, data string
 		newer      bool
 	}{
-		{"the next format", `{"format":3,"name":"a"}`, true},
+		{"the next format", `{"format":4,"name":"a"}`, true},
 		{"a later form that looks different", `{"format":9,"name":{"x":1},"status":5}`, true},
 		{"no JSON", `hello`, false},
 		{"nothing", ``, false},
@@ -214,6 +242,66 @@ func TestLegs(t *testing.T) {
 	d.Destination.S3 = nil
 	if got := d.Legs(); got != nil {
 		t.Errorf("without a destination the legs are %+v", got)
+	}
+}
+
+func TestLegsOfSearch(t *testing.T) {
+	d := searching("a")
+	es := LegHints{Leg: names.LegES, Bytes: 7 << 20, Interval: 60 * time.Second, Since: d.Created}
+	backup := LegHints{Leg: names.LegBackup, Bytes: 64 << 20, Interval: 900 * time.Second, Since: d.Created}
+	if got, want := d.Legs(), []LegHints{es, backup}; !reflect.DeepEqual(got, want) {
+		t.Errorf("with AllDocuments the legs are %+v, want %+v", got, want)
+	}
+	d.Destination.Search.Description.S3BackupMode = types.AmazonopensearchserviceS3BackupModeFailedDocumentsOnly
+	if got, want := d.Legs(), []LegHints{es}; !reflect.DeepEqual(got, want) {
+		t.Errorf("with FailedDocumentsOnly the legs are %+v, want %+v", got, want)
+	}
+}
+
+func TestS3OfSearch(t *testing.T) {
+	d := searching("a").Destination
+	want := backedUp("a").Destination.S3Of(names.LegBackup) // of the same settings
+	if got := d.S3Of(names.LegBackup); !reflect.DeepEqual(got, want) {
+		t.Errorf("the backup is %+v, want %+v", got, want)
+	}
+	d.Search.Description.S3BackupMode = types.AmazonopensearchserviceS3BackupModeFailedDocumentsOnly
+	for _, leg := range []names.Leg{names.LegS3, names.LegES, names.LegBackup} {
+		if got := d.S3Of(leg); got != nil {
+			t.Errorf("%s writes objects to %+v", leg, got)
+		}
+	}
+	if got := d.ErrorsS3(); !reflect.DeepEqual(got, want) {
+		t.Errorf("what fails is set aside in %+v, want %+v", got, want)
+	}
+	if got := backedUp("a").Destination.ErrorsS3(); got != nil {
+		t.Errorf("what fails of an S3 destination is set aside in %+v", got)
+	}
+}
+
+func TestLogging(t *testing.T) {
+	s3, search := backedUp("a").Destination, searching("a").Destination
+	only := searching("a").Destination
+	only.Search.Description.S3BackupMode = types.AmazonopensearchserviceS3BackupModeFailedDocumentsOnly
+	for _, c := range []struct {
+		name        string
+		destination Destination
+		leg         names.Leg
+		want        *types.CloudWatchLoggingOptions
+	}{
+		{"S3", s3, names.LegS3, s3.S3.CloudWatchLoggingOptions},
+		{"backup of S3", s3, names.LegBackup, s3.S3.S3BackupDescription.CloudWatchLoggingOptions},
+		{"es of S3", s3, names.LegES, nil},
+		{"es", search, names.LegES, search.Search.Description.CloudWatchLoggingOptions},
+		{"backup of es", search, names.LegBackup, search.Search.Description.S3DestinationDescription.CloudWatchLoggingOptions},
+		{"S3 of es", search, names.LegS3, nil},
+		{"no backup of es", only, names.LegBackup, nil},
+		{"no destination", Destination{}, names.LegES, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.destination.Logging(c.leg); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
 	}
 }
 

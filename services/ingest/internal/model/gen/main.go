@@ -179,7 +179,7 @@ func (t *table) add(from source, name string) error {
 		Min: s.Min, Max: s.Max, Pattern: s.Pattern, Enum: s.Enum,
 	}
 	var err error
-	if made.Match, made.Not, err = rewritten(s.Pattern); err != nil {
+	if made.Match, made.Not, err = rewritten(name, s.Pattern); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if seen := seenOrder(name); len(seen) > 0 {
@@ -216,8 +216,12 @@ func seenOrder(name string) []string {
 	return nil
 }
 
-// rewritten says how a pattern that package regexp does not have is matched: as another one, and not as a third.
-func rewritten(pattern string) (match, not string, err error) {
+// rewritten says how a shape's pattern is matched that package regexp does not have, or that Hydrant relaxes: as another one,
+// and not as a third.
+func rewritten(shape, pattern string) (match, not string, err error) {
+	if pattern == `https:.*` && slices.Contains([]string{"ElasticsearchClusterEndpoint", "AmazonopensearchserviceClusterEndpoint"}, shape) {
+		return `https?:.*`, "", nil // also an Elasticsearch without TLS, as on a laptop
+	}
 	const urlPattern = `jdbc:(redshift|postgresql)://((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)+(redshift(-serverless)?)\.([a-zA-Z0-9\.\-]+):\d{1,5}/[a-zA-Z0-9_$-]+`
 	switch pattern {
 	case `^(?!\s*$).+`: // something other than space

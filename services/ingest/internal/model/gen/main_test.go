@@ -10,7 +10,10 @@ const head = `{"operations":{"Op":{"input":{"shape":"In"},"output":{"shape":"Out
 func TestGenerate(t *testing.T) {
 	got, err := generate([]byte(head+`
 		"In":{"type":"structure","required":["Z"],"documentation":"text","members":{
-			"Z":{"shape":"CompressionFormat"},"A":{"shape":"Keys","documentation":"text"},"M":{"shape":"Mapped"}}},
+			"Z":{"shape":"CompressionFormat"},"A":{"shape":"Keys","documentation":"text"},"M":{"shape":"Mapped"},
+			"E":{"shape":"ElasticsearchClusterEndpoint"},"O":{"shape":"OtherEndpoint"}}},
+		"ElasticsearchClusterEndpoint":{"type":"string","pattern":"https:.*"},
+		"OtherEndpoint":{"type":"string","pattern":"https:.*"},
 		"CompressionFormat":{"type":"string","enum":["UNCOMPRESSED","GZIP","ZIP","Snappy","HADOOP_SNAPPY"]},
 		"Keys":{"type":"list","member":{"shape":"Key"},"max":3,"min":0},
 		"Mapped":{"type":"map","key":{"shape":"Key"},"value":{"shape":"Part"}},
@@ -24,10 +27,12 @@ func TestGenerate(t *testing.T) {
 "operations": {"Op":"In"},
 "shapes": {
   "CompressionFormat": {"type":"string","enum":["ZIP","HADOOP_SNAPPY","Snappy","GZIP","UNCOMPRESSED"]},
-  "In": {"type":"structure","members":[{"name":"Z","shape":"CompressionFormat","required":true},{"name":"A","shape":"Keys"},{"name":"M","shape":"Mapped"}]},
+  "ElasticsearchClusterEndpoint": {"type":"string","pattern":"https:.*","match":"https?:.*"},
+  "In": {"type":"structure","members":[{"name":"Z","shape":"CompressionFormat","required":true},{"name":"A","shape":"Keys"},{"name":"M","shape":"Mapped"},{"name":"E","shape":"ElasticsearchClusterEndpoint"},{"name":"O","shape":"OtherEndpoint"}]},
   "Key": {"type":"string","pattern":"^(?!aws:)a<b*$","match":"a<b*$","not":"aws:.*"},
   "Keys": {"type":"list","element":"Key","min":0,"max":3},
   "Mapped": {"type":"map","element":"Part","key":"Key"},
+  "OtherEndpoint": {"type":"string","pattern":"https:.*"},
   "Part": {"type":"double","max":0.5}
 }
 }
