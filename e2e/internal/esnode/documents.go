@@ -53,8 +53,12 @@ func (c *Client) Count(ctx context.Context, pattern string) (int, error) {
 	return answer.Count, answer.Shards.err()
 }
 
-// pageSize is how many documents a page has; 10,000 is the server's limit.
-const pageSize = 2000
+// How many documents a page has: of 1 MB each, they have to fit into the node's memory; without their sources, any do, and
+// 10,000 is the server's limit.
+const (
+	documentsPerPage = 100
+	idsPerPage       = 5000
+)
 
 // page is a part of a search's answer.
 type page struct {
@@ -67,12 +71,22 @@ type page struct {
 // Documents gives every document of the indices that a pattern names, each as often as it is there, in no order, as they
 // were when it began, after a refresh. An error is the last that it gives.
 func (c *Client) Documents(ctx context.Context, pattern string) iter.Seq2[Document, error] {
+	return c.search(ctx, pattern, documentsPerPage, true)
+}
+
+// IDs gives the same documents without their sources, several times as fast.
+func (c *Client) IDs(ctx context.Context, pattern string) iter.Seq2[Document, error] {
+	return c.search(ctx, pattern, idsPerPage, false)
+}
+
+func (c *Client) search(ctx context.Context, pattern string, size int, source bool) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
 		if err := c.Refresh(ctx, pattern); err != nil {
 			yield(Document{}, err)
 			return
 		}
-		next, err := c.page(ctx, fmt.Sprintf("%s/_search?scroll=2m&size=%d", indexPath(pattern), pageSize), map[string]any{"sort": []string{"_doc"}})
+		query := map[string]any{"sort": []string{"_doc"}, "size": size, "_source": source}
+		next, err := c.page(ctx, indexPath(pattern)+"/_search?scroll=2m", query)
 		defer func() { _ = c.endScroll(ctx, next.ScrollID) }()
 		for err == nil && len(next.Hits.Hits) > 0 {
 			for _, document := range next.Hits.Hits {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -101,16 +102,21 @@ func hasDocuments(t *testing.T, node *esnode.Node, pattern string, ids ...string
 	if err != nil || count != len(ids) {
 		t.Errorf("%s has %d documents, %v; want %d", pattern, count, err, len(ids))
 	}
-	var got []string
-	for document, err := range node.Client().Documents(t.Context(), pattern) {
-		if err != nil {
-			t.Fatal(err)
+	for what, documents := range map[string]iter.Seq2[esnode.Document, error]{
+		"documents": node.Client().Documents(t.Context(), pattern), "ids": node.Client().IDs(t.Context(), pattern),
+	} {
+		var got []string
+		for document, err := range documents {
+			must(t, err)
+			got = append(got, document.ID)
+			if (len(document.Source) > 0) != (what == "documents") {
+				t.Fatalf("%s: %+v", what, document)
+			}
 		}
-		got = append(got, document.ID)
-	}
-	slices.Sort(got)
-	if !slices.Equal(got, ids) {
-		t.Errorf("%s has %d documents %.200v, want %d", pattern, len(got), got, len(ids))
+		slices.Sort(got)
+		if !slices.Equal(got, ids) {
+			t.Errorf("%s has %d %s %.200v, want %d", pattern, len(got), what, got, len(ids))
+		}
 	}
 }
 
@@ -124,6 +130,9 @@ func TestNode(t *testing.T) {
 			t.Run("keeps what it has", func(t *testing.T) { keeps(t, node) })
 			t.Run("documents of several indices", func(t *testing.T) { manyDocuments(t, node) })
 			t.Run("a template's mapping", func(t *testing.T) { mapping(t, node) })
+			if version.Distribution() == "opensearch" { // Elasticsearch has data streams in a module that is not published
+				t.Run("a data stream", func(t *testing.T) { dataStream(t, node) })
+			}
 			t.Run("blocked writes", func(t *testing.T) { blocked(t, node) })
 			t.Run("too large", func(t *testing.T) { tooLarge(t, node) })
 			t.Run("too busy", func(t *testing.T) { tooBusy(t, node) })
@@ -164,9 +173,9 @@ func wantBulk(t *testing.T, node *esnode.Node, index string, documents []string,
 	}
 }
 
-// There are more documents than a page has, so that the pages after the first are read too.
+// There are more documents than a page has, and more ids, so that the pages after the first are read too.
 func manyDocuments(t *testing.T, node *esnode.Node) {
-	documents := slices.Repeat([]string{`{"n":1}`}, 2500)
+	documents := slices.Repeat([]string{`{"n":1}`}, 2600)
 	var ids []string
 	for _, index := range []string{"many-a", "many-b"} {
 		wantBulk(t, node, index, documents, map[int]int{201: len(documents)})
@@ -197,6 +206,19 @@ func mapping(t *testing.T, node *esnode.Node) {
 	must(t, client.PutSettings(t.Context(), "numbers-1", map[string]any{"index.refresh_interval": "-1"}))
 	hasDocuments(t, node, "numbers-1", "numbers-1-00000", "numbers-1-00002")
 	must(t, client.DeleteIndex(t.Context(), "numbers-1"))
+}
+
+// A data stream takes documents as an index does, if the action is create, and has them in an index of its own making.
+func dataStream(t *testing.T, node *esnode.Node) {
+	must(t, node.Client().PutIndexTemplate(t.Context(), "logs", map[string]any{"index_patterns": []string{"logs"}, "data_stream": map[string]any{}}))
+	wantBulk(t, node, "logs", []string{`{"@timestamp":1}`, `{"n":1}`}, map[int]int{201: 1, 400: 1})
+	hasDocuments(t, node, "logs", "logs-00000")
+	for document, err := range node.Client().IDs(t.Context(), "logs") {
+		must(t, err)
+		if document.Index != ".ds-logs-000001" {
+			t.Errorf("it is in %s", document.Index)
+		}
+	}
 }
 
 func blocked(t *testing.T, node *esnode.Node) {

@@ -16,14 +16,21 @@ import (
 	"testing"
 )
 
-// Credentials are what Secure lets pass: a user's name and password, an API key in its encoded form, or either.
-type Credentials struct{ User, Password, APIKey string }
+// Credentials are what Secure lets pass: a user's name and password, an API key in its encoded form, a signature, or each
+// of those that are given.
+type Credentials struct {
+	User, Password, APIKey string
+	Signing                Signing
+}
 
 func (c Credentials) allow(r *http.Request) bool {
 	if user, password, ok := r.BasicAuth(); ok {
 		return c.User != "" && user == c.User && password == c.Password
 	}
-	return c.APIKey != "" && r.Header.Get("Authorization") == "ApiKey "+c.APIKey
+	if c.APIKey != "" && r.Header.Get("Authorization") == "ApiKey "+c.APIKey {
+		return true
+	}
+	return c.Signing.allow(r)
 }
 
 // Front is a server with TLS that lets requests with the right credentials pass to a node, and answers others as a
@@ -62,7 +69,9 @@ func reverse(t testing.TB, target *url.URL) http.Handler {
 		ErrorLog:  log.New(io.Discard, "", 0), // the answer 502 tells of it
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Header.Del("Authorization")
+			for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"} {
+				r.Out.Header.Del(name)
+			}
 		},
 	}
 }

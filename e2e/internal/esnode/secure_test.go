@@ -1,13 +1,21 @@
 package esnode_test
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"hydrant/e2e/internal/esnode"
 )
@@ -50,7 +58,54 @@ func secured(t *testing.T, node *esnode.Node) {
 		_, err = front.Client(http.Header{"Authorization": {"ApiKey "}}).Info(t.Context())
 		wantStatus(t, err, http.StatusUnauthorized)
 	})
+	t.Run("signatures", func(t *testing.T) { signatures(t, front) })
 	t.Run("authority", func(t *testing.T) { authority(t, front) })
+}
+
+// signatures makes a document with a right signature, which a wrong one does not.
+func signatures(t *testing.T, front *esnode.Front) {
+	front.Accept(esnode.Credentials{Signing: esnode.Signing{AccessKey: "key", SecretKey: "secret", SessionToken: "session", Region: "eu-west-1"}})
+	right := signed{key: aws.Credentials{AccessKeyID: "key", SecretAccessKey: "secret", SessionToken: "session"}, service: "es", region: "eu-west-1"}
+	document := []byte(`{"n":1}`)
+	for _, tc := range []struct {
+		name   string
+		change func(*signed)
+		sent   string
+		status int
+	}{
+		{"right", func(*signed) {}, `{"n":1}`, http.StatusCreated},
+		{"right, and the server is asked", func(*signed) {}, `{"n":1}`, http.StatusConflict},
+		{"another body", func(*signed) {}, `{"n":2}`, http.StatusUnauthorized},
+		{"wrong secret", func(s *signed) { s.key.SecretAccessKey = "other" }, `{"n":1}`, http.StatusUnauthorized},
+		{"wrong key", func(s *signed) { s.key.AccessKeyID = "other" }, `{"n":1}`, http.StatusUnauthorized},
+		{"no session", func(s *signed) { s.key.SessionToken = "" }, `{"n":1}`, http.StatusUnauthorized},
+		{"wrong service", func(s *signed) { s.service = "s3" }, `{"n":1}`, http.StatusUnauthorized},
+		{"wrong region", func(s *signed) { s.region = "us-east-1" }, `{"n":1}`, http.StatusUnauthorized},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			how := right
+			tc.change(&how)
+			request, err := http.NewRequest(http.MethodPut, front.URL+"/signed/_create/a%20b?refresh=false", strings.NewReader(string(document)))
+			must(t, err)
+			request.Header.Set("Content-Type", "application/json")
+			sum := sha256.Sum256(document)
+			must(t, v4.NewSigner().SignHTTP(t.Context(), how.key, request, hex.EncodeToString(sum[:]), how.service, how.region, time.Now()))
+			request.Body = io.NopCloser(strings.NewReader(tc.sent))
+			request.Header.Set("X-Request-Id", "added on the way")
+			response, err := front.Client(nil).HTTP.Do(request)
+			must(t, err)
+			must(t, response.Body.Close())
+			if response.StatusCode != tc.status {
+				t.Errorf("status %d, want %d", response.StatusCode, tc.status)
+			}
+		})
+	}
+}
+
+// signed is how a request is signed.
+type signed struct {
+	key             aws.Credentials
+	service, region string
 }
 
 func basic(user, password string) string {
