@@ -16,13 +16,16 @@ export HYDRANT_TEST_PYTHON := $(VENV)/bin/python
 # The same for Node.js and e2e/clients/package.json.
 NODE := $(CURDIR)/.cache/node
 export HYDRANT_TEST_NODE := $(NODE)
+# Real nodes of Elasticsearch and OpenSearch, as e2e/internal/esnode makes them.
+SEARCH := $(CURDIR)/.cache/search
+export HYDRANT_TEST_SEARCH := $(SEARCH)
 
 DURATION ?= 2m
 SEED     ?= $(shell date +%s)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build all programs into bin/
@@ -37,7 +40,7 @@ run: ## build and start everything in one process; Ctrl-C stops it
 	@$(BIN)/hydrant run
 
 .PHONY: test
-test: needs-cc $(VENV)/ready $(NODE)/ready ## run the tests of every module with the race detector, and end to end
+test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
 	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./...  # builds the programs, so never cached
@@ -94,6 +97,15 @@ $(NODE)/ready: e2e/clients/package-lock.json e2e/clients/package.json
 	@mkdir -p $(NODE) && cp $^ e2e/clients/.npmrc $(NODE)
 	cd $(NODE) && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+.PHONY: search-nodes
+search-nodes: ## fetch the releases of Elasticsearch and OpenSearch that tests run, with Maven and a JDK
+	@cd e2e && go run ./internal/esnode/fetch -dir $(SEARCH)
+
+# Without Maven or a new enough JDK the tests of those releases are skipped, except in CI.
+.PHONY: may-have-search-nodes
+may-have-search-nodes:
+	@cd e2e && go run ./internal/esnode/fetch -dir $(SEARCH) || { test -z "$$CI" && echo "tests with those nodes are skipped"; }
 
 .PHONY: clean
 clean: ## remove what was built; .hydrant/ stays
