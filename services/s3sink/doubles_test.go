@@ -1,9 +1,6 @@
 package s3sink
 
 import (
-	"strings"
-	"testing"
-
 	"hydrant/shared/s3test"
 )
 
@@ -25,7 +22,6 @@ var (
 	hold       = s3test.Hold
 	lose       = action(s3test.Lose)
 	reset      = action(s3test.Reset)
-	stsError   = s3test.STSError
 )
 
 // What objectstore does, and does not export.
@@ -47,24 +43,6 @@ func as(account, role string) option {
 	return func(d *doc) {
 		d.ARN = "arn:aws:firehose:us-east-1:" + account + ":deliverystream/" + string(d.Name)
 		d.Destination.S3.RoleARN = &role
-	}
-}
-
-// wantError checks that a delivery failed, how, and that the failure shows no secret.
-func wantError(t *testing.T, err error, class, code string, parts ...string) {
-	t.Helper()
-	e := deliveryError(t, err)
-	wantEqual(t, "the code", e.Code, code)
-	wantEqual(t, "the class", className(e.Class), class)
-	for _, part := range parts {
-		if !strings.Contains(e.Message+"\n"+e.Err.Error(), part) {
-			t.Errorf("%q is neither in %q nor in %q", part, e.Message, e.Err)
-		}
-	}
-	for _, secret := range []string{s3test.SecretKey, s3test.TemporarySecret, s3test.TemporaryToken, "Signature="} {
-		if strings.Contains(e.Message+e.Err.Error(), secret) {
-			t.Errorf("%q is in %q or in %q", secret, e.Message, e.Err)
-		}
 	}
 }
 

@@ -1,13 +1,11 @@
 package s3sink
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"testing"
 
 	"hydrant/shared/batch"
-	"hydrant/shared/delivery"
 	"hydrant/shared/names"
 	"hydrant/shared/s3test"
 )
@@ -20,19 +18,6 @@ const (
 )
 
 func trusting() map[string]string { return map[string]string{roleA: accountA, roleB: accountB} }
-
-func deliveryError(t *testing.T, err error) *delivery.Error {
-	t.Helper()
-	var e *delivery.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("Deliver returned %v, want a delivery.Error", err)
-	}
-	return e
-}
-
-func className(c delivery.Class) string {
-	return map[delivery.Class]string{delivery.Retryable: "retryable", delivery.Permanent: "permanent", delivery.ShuttingDown: "shutting down"}[c]
-}
 
 // TestRoles delivers for two accounts, each with its own role, asked for with the account as external id.
 func TestRoles(t *testing.T) {

@@ -81,7 +81,9 @@ func object() Object {
 	}
 }
 
-func arnOf(account string) string { return "arn:aws:firehose:us-east-1:" + account + ":deliverystream/demo" }
+func arnOf(account string) string {
+	return "arn:aws:firehose:us-east-1:" + account + ":deliverystream/demo"
+}
 
 // writing is a first attempt, by a worker that has the batch, to write an object of that many bytes.
 func writing(size int, change ...func(*Write)) Write {
