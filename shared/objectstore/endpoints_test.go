@@ -1,10 +1,10 @@
-package s3sink
+package objectstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +17,8 @@ import (
 
 	"github.com/rclone/gofakes3"
 
-	"hydrant/shared/batch"
+	"hydrant/shared/delivery"
+	"hydrant/shared/s3test"
 )
 
 // TestEndpointStyles reaches a server in each way that S3 servers are reached, for all operations of a first attempt and of
@@ -53,25 +54,18 @@ func TestEndpointStyles(t *testing.T) {
 			if tt.host != "" {
 				host = tt.host
 			}
-			destination := r.destination(func(c *Config) {
+			store := r.store(func(c *Settings) {
 				c.S3Endpoint, c.S3PathStyle = "http://"+net.JoinHostPort(host, port)+tt.path, tt.pathStyle
 				check(t, c.Validate())
 			})
-			destination.clients.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			store.clients.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, address) // in place of a name server
 			}
-			s := r.stream("demo")
-			want := s.fill(tt.size)
 			for number := range 2 {
-				a := s.attempt(s.batch())
-				a.Number = number + 1
-				result, err := destination.Deliver(t.Context(), a)
+				_, err := attempt(t.Context(), store, writing(tt.size, func(w *Write) { w.Again = number > 0 }))
 				check(t, err)
-				wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
-				data, _ := r.content(result.Location)
-				wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
 			}
-			r.wantOne("data")
+			r.wantObject(tt.size)
 			if tt.wantHost == "" {
 				tt.wantHost = host
 			}
@@ -97,10 +91,10 @@ type styledServer struct {
 func newStyledServer(t *testing.T, r *rig, virtual bool, path string) *styledServer {
 	options := []gofakes3.Option{gofakes3.WithHostBucket(virtual)}
 	if path == "" {
-		options = append(options, gofakes3.WithV4Auth(map[string]string{accessKey: secretKey}))
+		options = append(options, gofakes3.WithV4Auth(map[string]string{s3test.AccessKey: s3test.SecretKey}))
 	}
 	s := &styledServer{}
-	store := http.StripPrefix(path, gofakes3.New(r.s3.backend, options...).Server())
+	store := http.StripPrefix(path, gofakes3.New(r.s3.Backend, options...).Server())
 	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if strings.Contains(q.URL.Path, "demo-1-") {
 			s.mu.Lock()
@@ -122,24 +116,23 @@ func (s *styledServer) objects() []string {
 // TestPrivateCA reaches S3 and STS over https with certificates of an authority that AWS_CA_BUNDLE names.
 func TestPrivateCA(t *testing.T) {
 	r := newRig(t)
-	sts := r.startSTS(trusting())
+	sts := s3test.StartSTS(r.s3, trusting)
 	secureS3, secureSTS := httptest.NewTLSServer(r.s3), httptest.NewTLSServer(sts)
 	t.Cleanup(secureS3.Close)
 	t.Cleanup(secureSTS.Close)
-	secure := func(c *Config) { c.S3Endpoint, c.STSEndpoint = secureS3.URL, secureSTS.URL }
-	s := r.stream("demo", as(accountA, roleA))
-	s.fill(6 << 20)
+	secure := func(c *Settings) { c.S3Endpoint, c.STSEndpoint = secureS3.URL, secureSTS.URL }
+	w := writing(6<<20, by(accountA, roleA))
 
-	_, err := r.destination(secure, func(c *Config) { c.STSEndpoint = "" }).Deliver(t.Context(), s.attempt(s.batch()))
-	wantError(t, err, "retryable", codeInternal, "certificate")
+	_, err := r.store(secure, func(c *Settings) { c.STSEndpoint = "" }).Create(t.Context(), w)
+	wantError(t, err, delivery.Retryable, CodeInternal, "certificate")
 
 	bundle := filepath.Join(t.TempDir(), "ca.pem")
 	check(t, os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secureS3.Certificate().Raw}), 0o600))
 	t.Setenv("AWS_CA_BUNDLE", bundle)
-	_, err = r.destination(secure).Deliver(t.Context(), s.attempt(s.batch()))
+	_, err = r.store(secure).Create(t.Context(), w)
 	check(t, err)
-	r.wantOne("data")
-	wantEqual(t, "who wrote", r.s3.signedBy("CompleteMultipartUpload")[0], temporaryKey(roleA, 1))
+	r.wantObject(6 << 20)
+	wantEqual(t, "who wrote", r.s3.SignedBy("CompleteMultipartUpload")[0], s3test.TemporaryKey(roleA, 1))
 }
 
 // TestChecksums sends checksums in the header over http and behind the body over https, and none where that is set.
@@ -153,37 +146,28 @@ func TestChecksums(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	var mu sync.Mutex
 	seen := map[string]bool{}
-	r.s3.fail("any", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+	r.s3.Fail("any", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
 		mu.Lock()
 		for _, name := range names {
 			if q.Header.Get(name) != "" {
-				seen[operationOf(q)+" "+name] = true
+				seen[s3test.OperationOf(q)+" "+name] = true
 			}
 		}
 		mu.Unlock()
 		store.ServeHTTP(w, q)
 	})
-	small, large := r.stream("small"), r.stream("large")
-	small.put([]byte("a record\n"))
-	large.fill(6 << 20)
 	tests := []struct{ name, endpoint, setting, put, part string }{
-		{"http", r.s3.url(), "supported", "PutObject X-Amz-Checksum-Crc32", "UploadPart X-Amz-Checksum-Crc32"},
+		{"http", r.s3.URL(), "supported", "PutObject X-Amz-Checksum-Crc32", "UploadPart X-Amz-Checksum-Crc32"},
 		{"https", secure.URL, "supported", "PutObject X-Amz-Trailer", "UploadPart X-Amz-Trailer"},
-		{"http, required", r.s3.url(), checksumsRequired, "", ""},
+		{"http, required", r.s3.URL(), checksumsRequired, "", ""},
 		{"https, required", secure.URL, checksumsRequired, "", ""},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			clear(seen)
-			destination := r.destination(func(c *Config) { c.S3Endpoint, c.S3Checksums = tt.endpoint, tt.setting })
-			for _, s := range []*deliveryStream{small, large} {
-				document := *s.doc
-				to := *document.Destination.S3
-				document.Destination.S3 = &to
-				prefixed(itoa(i) + "/")(&document) // or the object would be there
-				a := s.attempt(s.batch())
-				a.Stream = &document
-				_, err := destination.Deliver(t.Context(), a)
+			store := r.store(func(c *Settings) { c.S3Endpoint, c.S3Checksums = tt.endpoint, tt.setting })
+			for _, size := range []int{1000, 6 << 20} {
+				_, err := store.Create(t.Context(), writing(size, func(w *Write) { w.Object.Key += fmt.Sprintf("-%d-%d", i, size) }))
 				check(t, err)
 			}
 			if tt.put == "" && len(seen) != 0 {
@@ -196,41 +180,39 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// TestAnswersExplained has servers answer as they do to a sink that is set up wrongly for them: the message names the
+// TestAnswersExplained has servers answer as they do to a service that is set up wrongly for them: the message names the
 // setting.
 func TestAnswersExplained(t *testing.T) {
 	inRegion := func(status int, code string) action {
 		return func(store http.Handler, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("x-amz-bucket-region", "eu-central-1")
 			w.Header().Set("Location", "http://data.s3.eu-central-1.example.com/")
-			answer(status, code)(store, w, r)
+			s3test.Answer(status, code)(store, w, r)
 		}
 	}
 	tests := []struct {
 		name  string
 		do    action
-		class string
+		class delivery.Class
 		says  []string
 	}{
-		{"301", inRegion(http.StatusMovedPermanently, "PermanentRedirect"), "permanent", []string{"--s3-region", "eu-central-1"}},
-		{"301 without a region", answer(http.StatusMovedPermanently, "PermanentRedirect"), "permanent", []string{"--s3-region"}},
-		{"307", inRegion(http.StatusTemporaryRedirect, "TemporaryRedirect"), "retryable", []string{"--s3-region", "eu-central-1"}},
-		{"400", answerWith(http.StatusBadRequest, "AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-central-1'"), "permanent", []string{"--s3-region", "eu-central-1"}},
-		{"checksums by header", answerWith(http.StatusNotImplemented, "NotImplemented", "Header 'x-amz-checksum-crc32' with value '8FJbTw==' not implemented"), "permanent", []string{"--s3-checksums"}},
-		{"checksums by encoding", answerWith(http.StatusBadRequest, "InvalidArgument", "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value"), "permanent", []string{"--s3-checksums"}},
-		{"checksums as older Ceph", answer(http.StatusBadRequest, "XAmzContentSHA256Mismatch"), "retryable", []string{"--s3-checksums"}},
-		{"checksums as Google", answer(http.StatusBadRequest, "ExcessHeaderValues"), "permanent", []string{"--s3-checksums"}},
+		{"301", inRegion(http.StatusMovedPermanently, "PermanentRedirect"), delivery.Permanent, []string{"--s3-region", "eu-central-1"}},
+		{"301 without a region", s3test.Answer(http.StatusMovedPermanently, "PermanentRedirect"), delivery.Permanent, []string{"--s3-region"}},
+		{"307", inRegion(http.StatusTemporaryRedirect, "TemporaryRedirect"), delivery.Retryable, []string{"--s3-region", "eu-central-1"}},
+		{"400", s3test.AnswerWith(http.StatusBadRequest, "AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-central-1'"), delivery.Permanent, []string{"--s3-region", "eu-central-1"}},
+		{"checksums by header", s3test.AnswerWith(http.StatusNotImplemented, "NotImplemented", "Header 'x-amz-checksum-crc32' with value '8FJbTw==' not implemented"), delivery.Permanent, []string{"--s3-checksums"}},
+		{"checksums by encoding", s3test.AnswerWith(http.StatusBadRequest, "InvalidArgument", "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value"), delivery.Permanent, []string{"--s3-checksums"}},
+		{"checksums as older Ceph", s3test.Answer(http.StatusBadRequest, "XAmzContentSHA256Mismatch"), delivery.Retryable, []string{"--s3-checksums"}},
+		{"checksums as Google", s3test.Answer(http.StatusBadRequest, "ExcessHeaderValues"), delivery.Permanent, []string{"--s3-checksums"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
-			r.s3.fail("PutObject", -1, tt.do)
-			s := r.stream("demo")
-			s.put([]byte("a record\n"))
-			destination := r.destination()
-			_, err := destination.Deliver(t.Context(), s.attempt(s.batch()))
-			wantError(t, err, tt.class, codeInternal, tt.says...)
-			wantEqual(t, "whether conditions are taken for refused", destination.conditions.refusedBy("data"), false)
+			r.s3.Fail("PutObject", -1, tt.do)
+			store := r.store()
+			_, err := store.Create(t.Context(), writing(9))
+			wantError(t, err, tt.class, CodeInternal, tt.says...)
+			wantEqual(t, "whether conditions are taken for refused", store.conditions.refusedBy("data"), false)
 		})
 	}
 }
@@ -238,26 +220,25 @@ func TestAnswersExplained(t *testing.T) {
 // TestAWSAddresses looks where requests go if no address is set: to AWS in the region, buckets as virtual hosts.
 func TestAWSAddresses(t *testing.T) {
 	r := newRig(t)
-	s := r.stream("demo", as(accountA, roleA))
-	s.put([]byte("a record\n"))
+	w := writing(9, by(accountA, roleA))
 	tests := []struct{ sts, want string }{
 		{"", "data.s3.eu-west-1.amazonaws.com:443"},
 		{stsOfAWS, "sts.eu-west-1.amazonaws.com:443"}, // and no further, since nobody answers
 	}
 	for _, tt := range tests {
-		destination := r.destination(func(c *Config) {
+		store := r.store(func(c *Settings) {
 			c.S3Endpoint, c.S3Region, c.S3PathStyle, c.STSEndpoint = "", "eu-west-1", false, tt.sts
 		})
 		var mu sync.Mutex
 		var dialled []string
-		destination.clients.transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+		store.clients.transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			dialled = append(dialled, address)
 			return nil, errors.New("there is no way out of a test")
 		}
-		_, err := destination.Deliver(t.Context(), s.attempt(s.batch()))
-		wantError(t, err, "retryable", codeInternal, "no way out")
+		_, err := store.Create(t.Context(), w)
+		wantError(t, err, delivery.Retryable, CodeInternal, "no way out")
 		dialled = slices.Compact(dialled)
 		if !slices.Equal(dialled, []string{tt.want}) {
 			t.Errorf("with --sts-endpoint %q the requests went to %q, want %s", tt.sts, dialled, tt.want)
