@@ -50,13 +50,3 @@ func (g *gzipped) Close() error {
 type plain struct{ io.Writer }
 
 func (plain) Close() error { return nil }
-
-// writerFunc is a function as an io.Writer that takes everything or fails.
-type writerFunc func(p []byte) error
-
-func (f writerFunc) Write(p []byte) (int, error) {
-	if err := f(p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}

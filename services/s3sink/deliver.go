@@ -9,6 +9,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 )
 
@@ -22,20 +23,12 @@ const (
 
 // destination delivers batches to S3.
 type destination struct {
-	clients       *clients
-	records       *recordlog.Log
-	installation  string
-	createBuckets bool
-	checksums     bool   // parts of multipart uploads carry checksums
-	acl           string // the value of --s3-acl
-	region        string
-	putSize       int64 // of objects that are sent in one request, straight from the log
-	buffers       *buffers
-	encoders      encoders
-	conditions    refusals // of conditional writes, by bucket
-	acls          refusals // of ACLs, by bucket
-	plain         refusals // of encryption, without a word, by bucket and delivery stream
-	log           *slog.Logger
+	store        *objectstore.Store
+	records      *recordlog.Log
+	installation string
+	putSize      int64 // of objects that are sent in one request, straight from the log
+	encoders     encoders
+	log          *slog.Logger
 }
 
 var _ delivery.Destination = (*destination)(nil)
@@ -43,7 +36,7 @@ var _ delivery.Destination = (*destination)(nil)
 // Deliver implements delivery.Destination.
 //
 // An attempt is safe to repeat, to lose its answer and to be stopped for a minute anywhere: each name is written at most
-// once (upload.finish says how), and what an earlier attempt wrote under another name, of an earlier configuration or of
+// once (objectstore.Store.Create says how), and what an earlier attempt wrote under another name, of an earlier configuration or of
 // what survived an expiry, is looked for before anything is written.
 func (d *destination) Deliver(ctx context.Context, a delivery.Attempt) (delivery.Result, error) {
 	if a.Batch.Messages == 0 {
@@ -51,11 +44,11 @@ func (d *destination) Deliver(ctx context.Context, a delivery.Attempt) (delivery
 	}
 	t, err := d.newTry(a)
 	if err != nil {
-		return delivery.Result{}, &delivery.Error{Class: delivery.Permanent, Code: codeInternal, Message: message(codeInternal), Err: err}
+		return delivery.Result{}, &delivery.Error{Class: delivery.Permanent, Code: objectstore.CodeInternal, Message: objectstore.Message(objectstore.CodeInternal, called), Err: err}
 	}
 	result, err := t.deliver(ctx)
 	if err != nil {
-		return delivery.Result{}, classify(t.whole, err)
+		return delivery.Result{}, d.store.Classify(t.object(t.whole, t.Batch), err)
 	}
 	return *result, nil
 }
@@ -124,7 +117,7 @@ func (t *try) deliverRest(ctx context.Context) (*delivery.Result, error) {
 	}
 	// A name that S3 does not let us ask for is no obstacle if nobody tried before; otherwise the batch might be there.
 	result, err := t.lookHere(ctx)
-	if result != nil || err != nil && (t.Number > 1 || !refused(err)) {
+	if result != nil || err != nil && (t.Number > 1 || !objectstore.Refused(err)) {
 		return result, err
 	}
 	return t.writeSurvivors(ctx, counts)
@@ -150,10 +143,10 @@ func (t *try) nothingLeft(ctx context.Context) (*delivery.Result, error) {
 	}
 	if err != nil {
 		overdue := time.Since(t.Batch.Newest) - t.Stream.Retention()
-		if over(ctx, err) || !refused(err) && overdue < min(mournAtMost, t.Stream.Retention()) {
+		if over(ctx, err) || !objectstore.Refused(err) && overdue < min(mournAtMost, t.Stream.Retention()) {
 			return nil, err
 		}
-		t.log.Warn("batch counted as expired, though S3 could not be asked whether an earlier attempt delivered it", "object", t.whole, "error", err)
+		t.log.Warn("batch counted as expired, though S3 could not be asked whether an earlier attempt delivered it", "object", t.whole.String(), "error", err)
 	}
 	return &delivery.Result{Outcome: batch.Expired, Version: t.Stream.Version, ExpiredRecords: t.Batch.Records}, nil
 }
@@ -181,16 +174,6 @@ func (t *try) writeSurvivors(ctx context.Context, counts recordlog.Counts) (*del
 // count reads the batch for its counts alone.
 func (t *try) count(ctx context.Context) (recordlog.Counts, error) {
 	return t.records.Read(ctx, t.Batch, func([]byte) error { return nil })
-}
-
-// write makes the target from the log. holds is what the object is to hold: the batch, or what survived of it.
-func (t *try) write(ctx context.Context, to target, holds batch.Descriptor) (*delivery.Result, error) {
-	u := t.newUpload(to, holds)
-	result, err := u.run(ctx)
-	if err == nil && (t.Number > 1 || u.doubtful) {
-		t.sweep(ctx, to)
-	}
-	return result, err
 }
 
 // shortError says that the log gave other than what was to be written. Nothing was completed.

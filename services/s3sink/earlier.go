@@ -4,25 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
-	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/objectstore"
 )
-
-// Metadata of a delivered object, as x-amz-meta-….
-const (
-	metadataBatch   = "hydrant-batch"   // the batch's id
-	metadataRecords = "hydrant-records" // records in the object
-	metadataBytes   = "hydrant-bytes"   // their bytes, before compression
-	metadataExpired = "hydrant-expired" // records of the batch that were lost before, if any
-)
-
-const sweepTime = 10 * time.Second
 
 // lookBack looks for what an earlier attempt delivered. Under the earlier configurations it is the only protection against
 // a second object, so it is done even if JetStream knows of no earlier attempt: its count does not outlive a consumer.
@@ -38,18 +24,18 @@ func (t *try) lookBack(ctx context.Context) (*delivery.Result, error) {
 		}
 		// An answer that will not change cannot be waited for. A failure that may pass is waited for, but not until
 		// there is nothing left to deliver.
-		if over(ctx, err) || !refused(err) && time.Since(t.Batch.Oldest) < t.Stream.Retention()/2 {
+		if over(ctx, err) || !objectstore.Refused(err) && time.Since(t.Batch.Oldest) < t.Stream.Retention()/2 {
 			return nil, fmt.Errorf("look for an earlier delivery at %s: %w", old, err)
 		}
 		t.log.Warn("batch possibly delivered twice: whether it was delivered under an earlier configuration cannot be found out",
-			"object", old, "version", old.version, "error", err)
+			"object", old.String(), "version", old.version, "error", err)
 	}
 	if t.Number == 1 {
 		return nil, nil
 	}
 	result, err := t.lookHere(ctx)
 	overdue := time.Since(t.Batch.Newest) > t.Stream.Retention()
-	if err != nil && (refused(err) || overdue) && !over(ctx, err) {
+	if err != nil && (objectstore.Refused(err) || overdue) && !over(ctx, err) {
 		return nil, nil // the write will tell, or the log that nothing is left to write
 	}
 	return result, err
@@ -77,80 +63,15 @@ func (t *try) look(ctx context.Context, at target) (*delivery.Result, error) {
 		if err := t.Held(); err != nil {
 			return nil, err
 		}
-		t.sweep(ctx, at)
+		t.store.Sweep(ctx, t.object(at, t.Batch))
 	}
-	result, err := t.head(ctx, at)
-	var other *foreignError
-	if errors.As(err, &other) {
-		return nil, nil
-	}
-	return result, err
-}
-
-// head returns the delivery that the object at a target is, nil if there is no object, and a foreignError if it is
-// anything but this batch.
-func (t *try) head(ctx context.Context, at target, options ...func(*s3.Options)) (*delivery.Result, error) {
-	object, err := t.client(at).HeadObject(ctx, &s3.HeadObjectInput{Bucket: &at.bucket, Key: &at.key}, options...)
-	if err != nil {
-		if absent(err) {
-			return nil, nil
+	found, err := t.store.Look(ctx, t.object(at, t.Batch))
+	var other *objectstore.ForeignError
+	if found == nil || err != nil {
+		if errors.As(err, &other) {
+			return nil, nil // the write will tell
 		}
 		return nil, err
 	}
-	id := batch.ID(object.Metadata[metadataBatch])
-	records, errRecords := strconv.Atoi(object.Metadata[metadataRecords])
-	size, errSize := strconv.ParseInt(object.Metadata[metadataBytes], 10, 64)
-	same := id == t.Batch.ID() && errRecords == nil && errSize == nil &&
-		(at.format != uncompressed || aws.ToInt64(object.ContentLength) == size) &&
-		(at.variant == survivors || records == t.Batch.Records && size == t.Batch.Bytes)
-	if !same {
-		return nil, &foreignError{at: at, batch: id, records: object.Metadata[metadataRecords], bytes: object.Metadata[metadataBytes]}
-	}
-	return &delivery.Result{
-		Outcome: batch.Delivered, Location: at.String(), Version: at.version,
-		Records: records, Bytes: size, ExpiredRecords: t.Batch.Records - records,
-		Warning: t.warning(at, !encrypted(at, object.ServerSideEncryption)),
-	}, nil
-}
-
-// foreignError says that the object under a batch's name is not that batch.
-type foreignError struct {
-	at             target
-	batch          batch.ID
-	records, bytes string
-}
-
-func (e *foreignError) Error() string {
-	if e.batch == "" {
-		return fmt.Sprintf("%s is there and was not written by this installation, or the store does not keep metadata: it is not overwritten", e.at)
-	}
-	return fmt.Sprintf("%s is there and holds batch %s, %s records, %s bytes: it is not overwritten", e.at, e.batch, e.records, e.bytes)
-}
-
-// sweep aborts the unfinished uploads of a target, which a worker that was killed or that stalls left behind. A lost answer
-// leaves one for the next sweep; a worker that is still at it finds its upload gone, and then finds the object.
-func (t *try) sweep(ctx context.Context, at target) {
-	if t.Batch.Bytes+t.Batch.Bytes/32 < minPartSize {
-		return // not even the smallest parts made more than one of it, and what cannot be compressed grows by less in any format
-	}
-	ctx, cancel := context.WithTimeout(ctx, sweepTime)
-	defer cancel()
-	list, err := t.client(at).ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &at.bucket, Prefix: &at.key})
-	if err != nil {
-		if !absent(err) {
-			t.log.Warn("unfinished uploads cannot be listed; S3 keeps and charges what there is", "object", at, "error", err)
-		}
-		return
-	}
-	for _, u := range list.Uploads {
-		if aws.ToString(u.Key) != at.key {
-			continue
-		}
-		_, err := t.client(at).AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &at.bucket, Key: &at.key, UploadId: u.UploadId})
-		if err != nil && !absent(err) {
-			t.log.Warn("unfinished upload not aborted", "object", at, "upload", aws.ToString(u.UploadId), "error", err)
-			continue
-		}
-		t.log.Info("unfinished upload of an earlier attempt aborted", "object", at, "upload", aws.ToString(u.UploadId))
-	}
+	return t.result(at, found), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 )
 
 // logged switches a delivery stream's error log on.
@@ -84,7 +85,7 @@ func TestGuideErrors(t *testing.T) {
 				large = append(large, loggedFault{"CompleteMultipartUpload", answerWith(http.StatusOK, "AccessDenied", "In the middle of it."), e.code, e.says, "In the middle of it."})
 			}
 			r.wantFaultsLogged(t, names.Stream("small-"+itoa(i)), 1000, small)
-			r.wantFaultsLogged(t, names.Stream("large-"+itoa(i)), minPartSize+1000, large)
+			r.wantFaultsLogged(t, names.Stream("large-"+itoa(i)), objectstore.MinPartSize+1000, large)
 		})
 	}
 }
@@ -101,15 +102,15 @@ type loggedFault struct {
 func (r *rig) wantFaultsLogged(t *testing.T, name names.Stream, size int, faults []loggedFault) {
 	t.Helper()
 	path := "/" + string(name) + "-"                                                                    // is in the object's name and in no other's
-	taken := r.s3.first("PutObject", path, answer(http.StatusPreconditionFailed, "PreconditionFailed")) // leads to a HEAD
-	heal := r.s3.first(faults[0].operation, path, faults[0].do)
+	taken := r.s3.First("PutObject", path, answer(http.StatusPreconditionFailed, "PreconditionFailed")) // leads to a HEAD
+	heal := r.s3.First(faults[0].operation, path, faults[0].do)
 	s := r.stream(name, encryptedWith(kmsKey), logged)
 	s.fill(size)
 	d := s.hand(s.batch())
 	for i, f := range faults {
 		if i > 0 {
 			heal()
-			heal = r.s3.first(f.operation, path, f.do)
+			heal = r.s3.First(f.operation, path, f.do)
 		}
 		entry := s.logEntry("operation error S3: "+f.operation+",", f.detail)
 		wantEqual(t, f.operation+": errorCode", entry.ErrorCode, f.code)

@@ -10,6 +10,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 )
 
 // lines puts n messages of three records, and returns the batch of all and what each message holds.
@@ -44,9 +45,9 @@ func testExpired(t *testing.T, change func(*Config)) {
 		wantEqual(t, "the lost records", got.ExpiredRecords, 12)
 		data, object := r.content(got.Location)
 		wantEqual(t, "the object", string(data), strings.Join(lines[4:], ""))
-		wantEqual(t, "hydrant-batch", object.Metadata[metadataBatch], string(d.ID()))
-		wantEqual(t, "hydrant-records", object.Metadata[metadataRecords], "18")
-		wantEqual(t, "hydrant-bytes", object.Metadata[metadataBytes], itoa(len(data)))
+		wantEqual(t, "hydrant-batch", object.Metadata[objectstore.MetadataBatch], string(d.ID()))
+		wantEqual(t, "hydrant-records", object.Metadata[objectstore.MetadataRecords], "18")
+		wantEqual(t, "hydrant-bytes", object.Metadata[objectstore.MetadataBytes], itoa(len(data)))
 		wantEqual(t, "hydrant-expired", object.Metadata[metadataExpired], "12")
 		r.wantLogged(s, "RecordsExpired")
 	})
@@ -131,7 +132,7 @@ func TestExpiresDuringUpload(t *testing.T) {
 	s.purge(d.First + 3)
 	var mu sync.Mutex
 	uploads := 0
-	r.s3.fail("CreateMultipartUpload", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+	r.s3.Fail("CreateMultipartUpload", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
 		mu.Lock()
 		defer mu.Unlock()
 		if uploads++; uploads == 2 { // the first is of the whole batch
@@ -168,7 +169,7 @@ func TestExpiredAfterDelivery(t *testing.T) {
 		for attempt, number := range map[string]int{"second attempt": 2, "as if JetStream had forgotten": 1} {
 			t.Run(tt.name+", "+attempt, func(t *testing.T) {
 				r := newRig(t)
-				r.s3.bucket("other")
+				r.s3.Bucket("other")
 				s := r.stream("demo")
 				d, _ := s.lines(10)
 				destination := r.destination()
@@ -217,7 +218,7 @@ func TestExpiredAndS3Away(t *testing.T) {
 			d.Newest = d.Newest.Add(-s.doc.Retention() - s.doc.Retention()*timeDuration(tt.age))
 			d.Oldest = d.Newest
 			s.purge(d.Last + 1)
-			r.s3.fail("HeadObject", -1, tt.do)
+			r.s3.Fail("HeadObject", -1, tt.do)
 			for number := 1; number <= 2; number++ {
 				a := s.attempt(d)
 				a.Number = number

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/objectstore"
 )
 
 // TestFaults has S3 fail in each way at each operation. The batch is delivered as one object, written once, and no upload
@@ -43,7 +44,7 @@ func TestFaults(t *testing.T) {
 			t.Run(op.name+" "+fault.name, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t)
-				r.s3.fail(op.operation, fault.times, fault.do)
+				r.s3.Fail(op.operation, fault.times, fault.do)
 				r.start(op.change, func(c *Config) { c.S3Timeout = time.Second })
 				s := r.stream("demo")
 				want := s.fill(op.size)
@@ -72,7 +73,7 @@ func TestLostAnswers(t *testing.T) {
 				s := r.stream("demo")
 				s.fill(w.size)
 				d := s.batch()
-				r.s3.fail(w.operation, sdkAttempts, cause)
+				r.s3.Fail(w.operation, sdkAttempts, cause)
 				result, err := r.destination(w.change).Deliver(t.Context(), s.attempt(d))
 				check(t, err)
 				wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
@@ -158,7 +159,7 @@ func TestNotHeldBetweenRepeats(t *testing.T) {
 				}
 				return nil
 			}
-			r.s3.fail(w.operation, 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+			r.s3.Fail(w.operation, 1, func(store httpHandler, w httpWriter, q *httpRequest) {
 				mu.Lock()
 				stalled = true
 				mu.Unlock()
@@ -168,7 +169,7 @@ func TestNotHeldBetweenRepeats(t *testing.T) {
 			if !errors.Is(err, delivery.ErrNotHeld) {
 				t.Errorf("Deliver returned %v, want ErrNotHeld", err)
 			}
-			wantEqual(t, "the requests", r.s3.count(w.operation), 1)
+			wantEqual(t, "the requests", r.s3.Count(w.operation), 1)
 			wantEqual(t, "the objects", len(r.keys("data")), 0)
 			r.wantNoUploads("data")
 		})
@@ -182,7 +183,7 @@ func TestStalledUpload(t *testing.T) {
 	s.fill(6 << 20)
 	d := s.batch()
 	reached, wake := make(chan struct{}, 1), make(chan struct{})
-	r.s3.fail("CompleteMultipartUpload", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+	r.s3.Fail("CompleteMultipartUpload", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
 		reached <- struct{}{}
 		<-wake
 		store.ServeHTTP(w, q)
@@ -217,13 +218,13 @@ func TestForeignObject(t *testing.T) {
 	}{
 		{"of somebody else", func(batch.ID) map[string]string { return nil }},
 		{"of another batch", func(batch.ID) map[string]string {
-			return map[string]string{metadataBatch: "x.s3.0.1-1", metadataRecords: "1", metadataBytes: "4"}
+			return map[string]string{objectstore.MetadataBatch: "x.s3.0.1-1", objectstore.MetadataRecords: "1", objectstore.MetadataBytes: "4"}
 		}},
 		{"of the batch, with other records", func(id batch.ID) map[string]string {
-			return map[string]string{metadataBatch: string(id), metadataRecords: "2", metadataBytes: "4"}
+			return map[string]string{objectstore.MetadataBatch: string(id), objectstore.MetadataRecords: "2", objectstore.MetadataBytes: "4"}
 		}},
 		{"of the batch, and truncated", func(id batch.ID) map[string]string {
-			return map[string]string{metadataBatch: string(id), metadataRecords: "1", metadataBytes: "8"}
+			return map[string]string{objectstore.MetadataBatch: string(id), objectstore.MetadataRecords: "1", objectstore.MetadataBytes: "8"}
 		}},
 	}
 	for _, tt := range tests {
@@ -235,7 +236,7 @@ func TestForeignObject(t *testing.T) {
 			destination := r.destination()
 			name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
 			check(t, err)
-			_, err = r.s3.client.PutObject(t.Context(), &s3.PutObjectInput{
+			_, err = r.s3.Client.PutObject(t.Context(), &s3.PutObjectInput{
 				Bucket: &name.bucket, Key: &name.key, Body: bytes.NewReader([]byte("keep")), Metadata: tt.metadata(d.ID()),
 			})
 			check(t, err)
@@ -263,13 +264,13 @@ func TestTakenNameNotReadable(t *testing.T) {
 	destination := r.destination()
 	_, err := destination.Deliver(t.Context(), a)
 	check(t, err)
-	r.s3.fail("HeadObject", -1, answer(http.StatusForbidden, "AccessDenied"))
+	r.s3.Fail("HeadObject", -1, answer(http.StatusForbidden, "AccessDenied"))
 	for number := range 2 {
 		a.Number = number + 1
 		_, err = destination.Deliver(t.Context(), a)
 		var e *delivery.Error
-		if !errors.As(err, &e) || e.Code != codeAccessDenied || e.Class != delivery.Permanent {
-			t.Errorf("attempt %d: Deliver returned %v, want a permanent %s", a.Number, err, codeAccessDenied)
+		if !errors.As(err, &e) || e.Code != objectstore.CodeAccessDenied || e.Class != delivery.Permanent {
+			t.Errorf("attempt %d: Deliver returned %v, want a permanent %s", a.Number, err, objectstore.CodeAccessDenied)
 		}
 	}
 	r.wantOne("data")
@@ -285,7 +286,7 @@ func TestKilledWorker(t *testing.T) {
 	name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
 	check(t, err)
 	for _, key := range []string{name.key, name.key + ".other"} {
-		_, err = r.s3.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name.bucket, Key: &key})
+		_, err = r.s3.Client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name.bucket, Key: &key})
 		check(t, err)
 	}
 	a := s.attempt(d)
@@ -310,7 +311,7 @@ func TestNoConditions(t *testing.T) {
 				s := r.stream("demo")
 				s.fill(way.size)
 				d := s.batch()
-				r.s3.fail(way.operation, -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+				r.s3.Fail(way.operation, -1, func(store httpHandler, w httpWriter, q *httpRequest) {
 					if q.Header.Get("If-None-Match") != "" {
 						refusal(store, w, q)
 						return
@@ -323,9 +324,8 @@ func TestNoConditions(t *testing.T) {
 					check(t, err)
 					wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
 				}
-				wantEqual(t, "the requests", r.s3.count(way.operation), 2)
+				wantEqual(t, "the requests", r.s3.Count(way.operation), 2) // with the condition, and without: it is remembered
 				r.wantOne("data")
-				wantEqual(t, "whether it is remembered", destination.conditions.refusedBy("data"), true)
 			})
 		}
 	}
@@ -336,7 +336,7 @@ func TestCreateBuckets(t *testing.T) {
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
-			r.s3.fail("PUTBucket", 1, lose)
+			r.s3.Fail("PUTBucket", 1, lose)
 			r.start(w.change, func(c *Config) { c.S3CreateBuckets = true })
 			s := r.stream("demo", toBucket("new"))
 			s.fill(w.size)
@@ -352,18 +352,18 @@ func TestAborts(t *testing.T) {
 	s := r.stream("demo")
 	s.fill(17 << 20)
 	reached := make(chan struct{}, 1)
-	r.s3.fail("UploadPart", -1, hold(false, reached, nil))
+	r.s3.Fail("UploadPart", -1, hold(false, reached, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-reached; cancel() }()
 	destination := r.destination()
 	if _, err := destination.Deliver(ctx, s.attempt(s.batch())); err == nil {
 		t.Error("Deliver succeeded")
 	}
-	wantEqual(t, "the uploads made", r.s3.count("CreateMultipartUpload"), 1)
+	wantEqual(t, "the uploads made", r.s3.Count("CreateMultipartUpload"), 1)
 	r.wantNoUploads("data")
-	wantEqual(t, "the buffers in use", destination.buffers.lent(), 0)
-	if destination.buffers.made > partsInMemory {
-		t.Errorf("one worker made %d buffers", destination.buffers.made)
+	wantEqual(t, "the buffers in use", destination.buffers.Lent(), 0)
+	if destination.buffers.Made() > partsInMemory {
+		t.Errorf("one worker made %d buffers", destination.buffers.Made())
 	}
 }
 
@@ -382,12 +382,12 @@ func TestErrorLog(t *testing.T) {
 		}
 		return len(all) > 0
 	})
-	wantEqual(t, "the code", entry.ErrorCode, codeNoSuchBucket)
-	wantEqual(t, "the message", entry.Message, message(codeNoSuchBucket))
+	wantEqual(t, "the code", entry.ErrorCode, objectstore.CodeNoSuchBucket)
+	wantEqual(t, "the message", entry.Message, objectstore.Message(objectstore.CodeNoSuchBucket, called))
 	wantEqual(t, "the destination", entry.Destination, "arn:aws:s3:::absent")
 	wantEqual(t, "the stream", entry.DeliveryStreamARN, s.doc.ARN)
 	wantEqual(t, "the batch", entry.Batch, d.ID())
-	r.s3.bucket("absent")
+	r.s3.Bucket("absent")
 	wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
 	wantEqual(t, "the version", aws.ToString(s.doc.Destination.S3.BucketARN), "arn:aws:s3:::absent")
 }

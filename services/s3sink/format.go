@@ -58,10 +58,5 @@ func (f format) form() form {
 // extension is what the names of such objects end in, unless the delivery stream says otherwise.
 func (f format) extension() string { return f.form().extension }
 
-// contentEncoding is the header of such objects, nil for none.
-func (f format) contentEncoding() *string {
-	if encoding := f.form().encoding; encoding != "" {
-		return &encoding
-	}
-	return nil
-}
+// contentEncoding is the header of such objects, "" for none.
+func (f format) contentEncoding() string { return f.form().encoding }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 )
 
@@ -218,8 +217,8 @@ func TestFormatsTable(t *testing.T) {
 			check(t, err)
 			wantEqual(t, "the key", got.key, "2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-"+testUUID+tt.extension)
 			wantEqual(t, "the UUID", got.uuid, testUUID)
-			wantEqual(t, "the Content-Encoding", aws.ToString(got.format.contentEncoding()), tt.encoding)
-			wantEqual(t, "whether there is a Content-Encoding", got.format.contentEncoding() != nil, tt.encoding != "")
+			wantEqual(t, "the Content-Encoding", got.format.contentEncoding(), tt.encoding)
+			wantEqual(t, "whether there is a Content-Encoding", got.format.contentEncoding() != "", tt.encoding != "")
 		})
 	}
 }

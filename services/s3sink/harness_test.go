@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +28,9 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
+	"hydrant/shared/s3test"
 	"hydrant/shared/service"
 )
 
@@ -48,11 +49,14 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, nats: startNATS(t, t.TempDir(), -1), s3: startS3(t)}
+	r := &rig{t: t, nats: startNATS(t, t.TempDir(), -1), s3: s3test.Start(t)}
 	r.cfg = Config{
-		NATS:       broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
-		S3Endpoint: r.s3.url(), S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
-		S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: signAlways, S3ACL: aclAuto, PartSize: minPartSize, PartMemory: 8 * minPartSize,
+		NATS: broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
+		Settings: objectstore.Settings{
+			S3Endpoint: r.s3.URL(), S3Region: s3test.Region, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
+			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto",
+			PartSize: objectstore.MinPartSize, PartMemory: 8 * objectstore.MinPartSize,
+		},
 		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 	}
 	conn, err := nats.Connect(r.nats.ClientURL())
@@ -126,7 +130,7 @@ func (r *rig) start(change ...func(*Config)) (*Service, func()) {
 		case <-time.After(patience):
 			r.t.Fatal("the service did not stop")
 		}
-		if n := s.buffers.lent(); n != 0 {
+		if n := s.buffers.Lent(); n != 0 {
 			r.t.Errorf("%d buffers were not given back", n)
 		}
 	})
@@ -134,21 +138,27 @@ func (r *rig) start(change ...func(*Config)) (*Service, func()) {
 	return s, stop
 }
 
-// destination is what a service delivers with, without the service.
-func (r *rig) destination(change ...func(*Config)) *destination {
+// deliverer is what a service delivers with, without the service.
+type deliverer struct {
+	*destination
+	buffers *objectstore.Buffers
+}
+
+func (r *rig) destination(change ...func(*Config)) *deliverer {
 	r.t.Helper()
 	cfg := r.cfg
 	for _, c := range change {
 		c(&cfg)
 	}
-	clients, err := newClients(r.t.Context(), cfg, testLog(r.t))
+	buffers := objectstore.NewBuffers(cfg.Settings)
+	store, err := openStore(r.t.Context(), cfg, buffers, testLog(r.t))
 	check(r.t, err)
-	r.t.Cleanup(clients.close)
+	r.t.Cleanup(store.Close)
 	installation, err := broker.InstallationID(r.t.Context(), r.js)
 	check(r.t, err)
-	return &destination{
-		clients: clients, acl: cfg.S3ACL, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), region: cfg.S3Region,
-		createBuckets: cfg.S3CreateBuckets, checksums: cfg.S3Checksums != checksumsRequired, buffers: newBuffers(cfg.PartSize, cfg.PartMemory), putSize: cfg.PutSize,
+	return &deliverer{
+		destination: &destination{store: store, records: recordlog.New(r.js), installation: installation, log: testLog(r.t), putSize: cfg.PutSize},
+		buffers:     buffers,
 	}
 }
 
@@ -190,26 +200,11 @@ func (r *rig) content(location string) ([]byte, *s3.GetObjectOutput) {
 	if !ok {
 		r.t.Fatalf("not a location: %q", location)
 	}
-	got, err := r.s3.client.GetObject(r.t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-	check(r.t, err)
-	data, err := io.ReadAll(got.Body)
-	check(r.t, err)
-	check(r.t, got.Body.Close())
-	return data, got
+	return r.s3.Content(bucket, key)
 }
 
 // keys lists a bucket.
-func (r *rig) keys(bucket string) []string {
-	r.t.Helper()
-	list, err := r.s3.client.ListObjectsV2(r.t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
-	check(r.t, err)
-	var keys []string
-	for _, o := range list.Contents {
-		keys = append(keys, *o.Key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func (r *rig) keys(bucket string) []string { r.t.Helper(); return r.s3.Keys(bucket) }
 
 // wantOne checks that a bucket holds one object, that it was written once, and that no upload is unfinished.
 func (r *rig) wantOne(bucket string) {
@@ -219,7 +214,7 @@ func (r *rig) wantOne(bucket string) {
 		r.t.Errorf("bucket %s holds %d objects, want 1: %q", bucket, len(keys), keys)
 	}
 	for _, key := range keys {
-		if n := r.s3.writes(bucket, key); n != 1 {
+		if n := r.s3.Writes(bucket, key); n != 1 {
 			r.t.Errorf("%s was written %d times", key, n)
 		}
 	}
@@ -233,15 +228,7 @@ func (r *rig) wantNoUploads(bucket string) {
 	}
 }
 
-func (r *rig) uploads(bucket string) int {
-	r.t.Helper()
-	list, err := r.s3.client.ListMultipartUploads(r.t.Context(), &s3.ListMultipartUploadsInput{Bucket: &bucket})
-	if s3Code(err) == "NoSuchUpload" {
-		return 0 // how gofakes3 says that there has never been one
-	}
-	check(r.t, err)
-	return len(list.Uploads)
-}
+func (r *rig) uploads(bucket string) int { r.t.Helper(); return r.s3.Uploads(bucket) }
 
 func wantEqual[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/objectstore"
+	"hydrant/shared/s3test"
 )
 
 // python is an interpreter that has what tests use of Python. Where tests have to be whole it is needed; elsewhere those
@@ -75,12 +77,7 @@ func (m *moto) reached(c *Config) { c.S3Endpoint, c.STSEndpoint = m.url, m.url }
 
 func (m *moto) s3() *s3.Client {
 	m.t.Helper()
-	clients, err := newClients(m.t.Context(), Config{
-		S3Endpoint: m.url, S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey, S3Timeout: patience, Workers: 1,
-	}, testLog(m.t))
-	check(m.t, err)
-	m.t.Cleanup(clients.close)
-	return clients.own
+	return s3test.Client(m.t, m.url)
 }
 
 // iam carries out an operation of IAM and returns its answer. Moto reads from the signature which service is meant.
@@ -126,7 +123,7 @@ func TestMotoKMS(t *testing.T) {
 			r := newRig(t)
 			s := r.stream("demo", as(accountA, roleA), encryptedWith(kmsKey))
 			s.fill(size)
-			destination := r.destination(m.reached, func(c *Config) { c.S3ACL = aclAlways })
+			destination := r.destination(m.reached, func(c *Config) { c.S3ACL = "always" })
 			for number := range 2 {
 				a := s.attempt(s.batch())
 				a.Number = number + 1
@@ -178,9 +175,9 @@ func TestMotoRoles(t *testing.T) {
 		code    string // of the failure, "" if it is delivered
 	}{
 		{"by the role", []option{writer}, sink, ""},
-		{"a bucket that the role may not write", []option{toBucket("closed"), writer}, sink, codeAccessDenied},
-		{"without the role", []option{writer}, func(c *Config) { sink(c); c.STSEndpoint = "" }, codeAccessDenied},
-		{"with keys that nobody has", []option{writer}, func(c *Config) { sink(c); c.S3AccessKeyID = "AKIANOBODY" }, codeAccessDenied},
+		{"a bucket that the role may not write", []option{toBucket("closed"), writer}, sink, objectstore.CodeAccessDenied},
+		{"without the role", []option{writer}, func(c *Config) { sink(c); c.STSEndpoint = "" }, objectstore.CodeAccessDenied},
+		{"with keys that nobody has", []option{writer}, func(c *Config) { sink(c); c.S3AccessKeyID = "AKIANOBODY" }, objectstore.CodeAccessDenied},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -208,7 +205,7 @@ func TestMotoNoBucket(t *testing.T) {
 			s := r.stream("demo", as(accountA, roleA), logged)
 			s.fill(size)
 			s.hand(s.batch())
-			wantEqual(t, "the code", s.logEntry().ErrorCode, codeNoSuchBucket)
+			wantEqual(t, "the code", s.logEntry().ErrorCode, objectstore.CodeNoSuchBucket)
 		})
 	}
 }

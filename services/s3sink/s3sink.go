@@ -17,10 +17,8 @@ package s3sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"sync"
 	"time"
 
@@ -34,25 +32,15 @@ import (
 	"hydrant/shared/delivery"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 	"hydrant/shared/service"
 	"hydrant/shared/session"
 )
 
 const (
-	defaultRegion = "us-east-1"
-
-	// checksumsRequired is the value of --s3-checksums that leaves out the checksums which S3 does not insist on.
-	checksumsRequired = "required"
-
-	// Values of --s3-sign-payload.
-	signAuto, signAlways, signNever = "auto", "always", "never"
-
-	// Values of --s3-acl.
-	aclAuto, aclAlways, aclNever = "auto", "always", "never"
-
-	// stsOfAWS is the value of --sts-endpoint for AWS's own STS.
-	stsOfAWS = "aws"
+	// called is the service to the owners of delivery streams.
+	called = "S3 sink"
 
 	// grace is how long what is in work may go on when the service is to stop. With aborting an upload and handing the
 	// batch back it stays below 10 seconds.
@@ -63,22 +51,9 @@ const (
 type Config struct {
 	NATS broker.Config `embed:""`
 
-	S3Endpoint        string        `name:"s3-endpoint" help:"Address of the S3 server, for example http://127.0.0.1:9000. Empty means AWS."`
-	S3Region          string        `name:"s3-region" default:"us-east-1" help:"Region that requests are signed for."`
-	S3PathStyle       bool          `name:"s3-path-style" help:"Name buckets in the path of the address instead of in its host name. Most S3 servers outside AWS need it."`
-	S3AccessKeyID     string        `name:"s3-access-key-id" help:"Access key. Without one, credentials are looked for where the AWS SDK does: environment, shared files, web identity, container, instance."`
-	S3SecretAccessKey string        `name:"s3-secret-access-key" secret:"" help:"Secret of the access key."`
-	S3SessionToken    string        `name:"s3-session-token" secret:"" help:"Session token of temporary credentials."`
-	S3Timeout         time.Duration `name:"s3-timeout" default:"60s" help:"How long S3 may take to answer a request. What sending a part takes is not counted."`
-	S3Checksums       string        `name:"s3-checksums" enum:"supported,required" default:"supported" help:"Send checksums wherever S3 supports them, or only where it insists on them, for S3 servers that refuse them otherwise: ${enum}."`
-	S3SignPayload     string        `name:"s3-sign-payload" enum:"auto,always,never" default:"auto" help:"Whether bodies sent by plain http are signed, so that nobody can change them on their way, at the price of SHA-256 here and in the server, and of assembling them in memory first. auto leaves it out where the S3 server is on this machine; by https nothing is signed that TLS protects already: ${enum}."`
-	S3CreateBuckets   bool          `name:"s3-create-buckets" help:"Make a bucket that does not exist."`
-	S3ACL             string        `name:"s3-acl" enum:"auto,always,never" default:"auto" help:"Whether objects are written with bucket-owner-full-control, for buckets of another account. auto does so where a delivery stream's role is of another account than the delivery stream: ${enum}."`
-	STSEndpoint       string        `name:"sts-endpoint" help:"Address of the STS server from which the roles of the delivery streams (RoleARN) are assumed, or aws for the one of the region. Empty means that deliveries use the service's own credentials."`
+	objectstore.Settings
 
-	PutSize    int64 `name:"put-size" default:"1073741824" help:"Bytes up to which an uncompressed object is sent in one request, straight from the log. Larger ones, compressed ones, and all where bodies have to be signed are assembled in parts. 0 means always."`
-	PartSize   int64 `name:"part-size" default:"5242880" help:"Bytes of a part. What does not fit into one is sent in several."`
-	PartMemory int64 `name:"part-memory" default:"33554432" help:"Bytes of the parts that all workers together hold in memory."`
+	PutSize int64 `name:"put-size" default:"1073741824" help:"Bytes up to which an uncompressed object is sent in one request, straight from the log. Larger ones, compressed ones, and all where bodies have to be signed are assembled in parts. 0 means always."`
 
 	Workers          int           `name:"workers" default:"8" help:"Batches delivered at once."`
 	WorkersPerStream int           `name:"workers-per-stream" default:"4" help:"Batches of one delivery stream delivered at once."`
@@ -99,61 +74,13 @@ func (c Config) Validate() error {
 	if err := c.NATS.Validate(); err != nil {
 		return err
 	}
-	if err := c.validateS3(); err != nil {
+	if err := c.Settings.Validate(); err != nil {
 		return err
 	}
-	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
-		return fmt.Errorf("--part-size (HYDRANT_PART_SIZE): %d is not accepted; use %d (5 MiB, S3's own limit) to %d bytes", c.PartSize, minPartSize, maxPartSize)
-	}
-	if c.PartMemory < c.PartSize || c.PartMemory/c.PartSize > mostParts {
-		return fmt.Errorf("--part-memory (HYDRANT_PART_MEMORY): %d is not accepted with a --part-size of %d; use room for 1 to %d parts", c.PartMemory, c.PartSize, mostParts)
-	}
-	if c.PutSize < 0 || c.PutSize > maxPutSize {
-		return fmt.Errorf("--put-size (HYDRANT_PUT_SIZE): %d is not accepted; use 0 to %d bytes (5 GiB, S3's own limit)", c.PutSize, int64(maxPutSize))
+	if c.PutSize < 0 || c.PutSize > objectstore.MaxPutSize {
+		return fmt.Errorf("--put-size (HYDRANT_PUT_SIZE): %d is not accepted; use 0 to %d bytes (5 GiB, S3's own limit)", c.PutSize, int64(objectstore.MaxPutSize))
 	}
 	return c.delivery(legs()[0], nil).Validate()
-}
-
-func (c Config) validateS3() error {
-	if c.S3Endpoint != "" {
-		if err := checkAddress("--s3-endpoint (HYDRANT_S3_ENDPOINT)", c.S3Endpoint, "http:// or https:// with a host and a port"); err != nil {
-			return err
-		}
-	}
-	if c.STSEndpoint != "" && c.STSEndpoint != stsOfAWS {
-		if err := checkAddress("--sts-endpoint (HYDRANT_STS_ENDPOINT)", c.STSEndpoint, "aws, or http:// or https:// with a host and a port"); err != nil {
-			return err
-		}
-	}
-	switch {
-	case c.S3Region == "":
-		return errors.New(`--s3-region (HYDRANT_S3_REGION): "" is not accepted; use the name of a region, such as us-east-1`)
-	case (c.S3AccessKeyID == "") != (c.S3SecretAccessKey == ""):
-		return errors.New("--s3-access-key-id and --s3-secret-access-key (HYDRANT_S3_ACCESS_KEY_ID, HYDRANT_S3_SECRET_ACCESS_KEY): one is set without the other; set both, or neither to look for credentials where the AWS SDK does")
-	case c.S3SessionToken != "" && c.S3AccessKeyID == "":
-		return errors.New("--s3-session-token (HYDRANT_S3_SESSION_TOKEN): set without an access key; set --s3-access-key-id and --s3-secret-access-key too")
-	case c.S3Timeout < time.Second:
-		return fmt.Errorf("--s3-timeout (HYDRANT_S3_TIMEOUT): %s is not accepted; use 1s or more", c.S3Timeout)
-	case c.S3Checksums != "supported" && c.S3Checksums != checksumsRequired:
-		return fmt.Errorf("--s3-checksums (HYDRANT_S3_CHECKSUMS): %q is not accepted; use supported or required", c.S3Checksums)
-	case c.S3SignPayload != signAuto && c.S3SignPayload != signAlways && c.S3SignPayload != signNever:
-		return fmt.Errorf("--s3-sign-payload (HYDRANT_S3_SIGN_PAYLOAD): %q is not accepted; use auto, always or never", c.S3SignPayload)
-	case c.S3ACL != aclAuto && c.S3ACL != aclAlways && c.S3ACL != aclNever:
-		return fmt.Errorf("--s3-acl (HYDRANT_S3_ACL): %q is not accepted; use auto, always or never", c.S3ACL)
-	}
-	return nil
-}
-
-// checkAddress does not repeat an address that may have a password in it.
-func checkAddress(setting, address, accepted string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.User != nil {
-		return fmt.Errorf("%s: not an address that is accepted; use %s, and no user", setting, accepted)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
-		return fmt.Errorf("%s: %q is not accepted; use %s", setting, address, accepted)
-	}
-	return nil
 }
 
 // leg is one of the ways to S3 that the service delivers.
@@ -201,7 +128,7 @@ type Service struct {
 	log     *slog.Logger
 	metrics map[names.Leg]*delivery.Metrics
 	points  *datapoints.Recorder
-	buffers *buffers
+	buffers *objectstore.Buffers
 
 	session session.Session
 }
@@ -217,7 +144,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: rt.Log, buffers: newBuffers(cfg.PartSize, cfg.PartMemory), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
+	s := &Service{cfg: cfg, log: rt.Log, buffers: objectstore.NewBuffers(cfg.Settings), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
 	for _, l := range legs() {
 		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)
 	}
@@ -229,20 +156,17 @@ func (s *Service) Ready() error { return s.session.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready.
 func (s *Service) Run(ctx context.Context) error {
-	clients, err := newClients(ctx, s.cfg, s.log)
+	store, err := openStore(ctx, s.cfg, s.buffers, s.log)
 	if err != nil {
 		return err
 	}
-	defer clients.close()
+	defer store.Close()
 	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-s3sink", s.log)
 	if err != nil {
 		return err
 	}
 	defer open.Conn.Close()
-	d := &destination{
-		clients: clients, records: recordlog.New(open.JetStream), log: s.log, buffers: s.buffers, region: s.cfg.S3Region, putSize: s.cfg.PutSize,
-		createBuckets: s.cfg.S3CreateBuckets, checksums: s.cfg.S3Checksums != checksumsRequired, acl: s.cfg.S3ACL,
-	}
+	d := &destination{store: store, records: recordlog.New(open.JetStream), log: s.log, putSize: s.cfg.PutSize}
 	err = session.Persist(ctx, s.log, func() (err error) {
 		d.installation, err = broker.InstallationID(ctx, open.JetStream)
 		return err
@@ -251,6 +175,12 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	return s.serve(ctx, open.JetStream, open.View, d)
+}
+
+// openStore returns the S3 server that the settings name.
+func openStore(ctx context.Context, cfg Config, buffers *objectstore.Buffers, log *slog.Logger) (*objectstore.Store, error) {
+	return objectstore.Open(ctx, cfg.Settings, objectstore.Names{Program: "s3sink", Service: called},
+		objectstore.Demand{Writers: cfg.Workers, Backoff: cfg.RetryMin}, buffers, log)
 }
 
 // serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.

@@ -16,6 +16,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 	"hydrant/shared/service"
 	"hydrant/shared/settings"
 )
@@ -29,7 +30,7 @@ func TestObjects(t *testing.T) {
 		parts   int
 	}{
 		{"one part", nil, 1000, 0},
-		{"no byte more than a part", nil, minPartSize, 0},
+		{"no byte more than a part", nil, objectstore.MinPartSize, 0},
 		{"several parts", []option{prefixed("logs/")}, 12 << 20, 3},
 		{"gzip", []option{compressed}, 100_000, 0},
 		{"gzip in several parts", []option{compressed, prefixed("z")}, 12 << 20, 3},
@@ -46,7 +47,7 @@ func TestObjects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := r.stream(names.Stream("demo."+string(rune('a'+i))), tt.options...)
 			want := s.fill(tt.size)
-			partsBefore := r.s3.count("UploadPart")
+			partsBefore := r.s3.Count("UploadPart")
 			d := s.hand(s.batch())
 			got := s.delivered(d)
 
@@ -54,7 +55,7 @@ func TestObjects(t *testing.T) {
 			wantEqual(t, "the version", got.Version, 1)
 			wantEqual(t, "the records", got.Records, d.Records)
 			wantEqual(t, "the bytes", got.Bytes, int64(len(want)))
-			wantEqual(t, "the parts", r.s3.count("UploadPart")-partsBefore, tt.parts)
+			wantEqual(t, "the parts", r.s3.Count("UploadPart")-partsBefore, tt.parts)
 
 			prefix := aws.ToString(s.doc.Destination.S3.Prefix) + d.Oldest.UTC().Format("2006/01/02/15/") + string(s.doc.Name) + "-1-" + d.Oldest.UTC().Format("2006-01-02-15-04-05-")
 			if !strings.HasPrefix(got.Location, "s3://data/"+prefix) {
@@ -74,15 +75,15 @@ func TestObjects(t *testing.T) {
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), len(tests))
 	r.wantNoUploads("data")
-	if service.buffers.made > r.cfg.Workers*partsInMemory {
-		t.Errorf("%d buffers were made for %d workers", service.buffers.made, r.cfg.Workers)
+	if service.buffers.Made() > r.cfg.Workers*partsInMemory {
+		t.Errorf("%d buffers were made for %d workers", service.buffers.Made(), r.cfg.Workers)
 	}
 }
 
 // TestBackup delivers the same records twice: to the destination and, as it says, to the backup's own place.
 func TestBackup(t *testing.T) {
 	r := newRig(t)
-	_, err := r.s3.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
+	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
 	r.start()
 	s := r.stream("demo", compressed, backedUpTo("copies", "source/"))
@@ -126,10 +127,10 @@ func TestBackupThatFails(t *testing.T) {
 		}
 		return err == nil
 	})
-	wantEqual(t, "the code", entry.ErrorCode, codeNoSuchBucket)
+	wantEqual(t, "the code", entry.ErrorCode, objectstore.CodeNoSuchBucket)
 	wantEqual(t, "the destination", entry.Destination, "arn:aws:s3:::missing")
 	wantEqual(t, "the batch", entry.Batch, copied.ID())
-	_, err := r.s3.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("missing")})
+	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("missing")})
 	check(t, err)
 	wantEqual(t, "the outcome", s.delivered(copied).Outcome, batch.Delivered)
 	r.wantOne("data")
@@ -226,11 +227,11 @@ func TestManyBatchesTwoServices(t *testing.T) {
 	}
 	wantEqual(t, "the objects", len(r.keys("data")), len(batches))
 	for _, key := range r.keys("data") {
-		wantEqual(t, "how often "+key+" was written", r.s3.writes("data", key), 1)
+		wantEqual(t, "how often "+key+" was written", r.s3.Writes("data", key), 1)
 	}
 	for _, s := range []*Service{one, two} {
-		if s.buffers.made > r.cfg.Workers*partsInMemory {
-			t.Errorf("%d buffers were made for %d workers", s.buffers.made, r.cfg.Workers)
+		if s.buffers.Made() > r.cfg.Workers*partsInMemory {
+			t.Errorf("%d buffers were made for %d workers", s.buffers.Made(), r.cfg.Workers)
 		}
 	}
 }
@@ -241,7 +242,7 @@ func TestShutdownHandsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			reached := make(chan struct{}, 1)
-			heal := r.s3.fail("any", -1, hold(false, reached, nil))
+			heal := r.s3.Fail("any", -1, hold(false, reached, nil))
 			_, stop := r.start(func(c *Config) { c.AckWait = time.Hour })
 			s := r.stream("demo")
 			s.fill(size)
@@ -261,7 +262,7 @@ func TestShutdownHandsBack(t *testing.T) {
 func TestShutdownFinishes(t *testing.T) {
 	r := newRig(t)
 	reached, release := make(chan struct{}, 1), make(chan struct{})
-	r.s3.fail("PutObject", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
+	r.s3.Fail("PutObject", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
 		reached <- struct{}{}
 		<-release
 		store.ServeHTTP(w, q)
@@ -347,12 +348,12 @@ func TestSettings(t *testing.T) {
 		{"another STS", func(c *Config) { c.STSEndpoint = "https://sts.example.com/" }, ""},
 		{"STS without a scheme", func(c *Config) { c.STSEndpoint = "sts.example.com" }, "HYDRANT_STS_ENDPOINT"},
 		{"STS with a password", func(c *Config) { c.STSEndpoint = "https://me:hidden@sts.example.com" }, "HYDRANT_STS_ENDPOINT"},
-		{"small parts", func(c *Config) { c.PartSize = minPartSize - 1 }, "HYDRANT_PART_SIZE"},
-		{"large parts", func(c *Config) { c.PartSize = maxPartSize + 1 }, "HYDRANT_PART_SIZE"},
+		{"small parts", func(c *Config) { c.PartSize = objectstore.MinPartSize - 1 }, "HYDRANT_PART_SIZE"},
+		{"large parts", func(c *Config) { c.PartSize = 1<<30 + 1 }, "HYDRANT_PART_SIZE"},
 		{"memory for no part", func(c *Config) { c.PartMemory = c.PartSize - 1 }, "HYDRANT_PART_MEMORY"},
 		{"memory for one part", func(c *Config) { c.PartMemory = c.PartSize }, ""},
 		{"memory for too many parts", func(c *Config) { c.PartMemory = 1 << 60 }, "HYDRANT_PART_MEMORY"},
-		{"large puts", func(c *Config) { c.PutSize = maxPutSize + 1 }, "HYDRANT_PUT_SIZE"},
+		{"large puts", func(c *Config) { c.PutSize = objectstore.MaxPutSize + 1 }, "HYDRANT_PUT_SIZE"},
 		{"negative puts", func(c *Config) { c.PutSize = -1 }, "HYDRANT_PUT_SIZE"},
 		{"no puts from the log", func(c *Config) { c.PutSize = 0 }, ""},
 		{"signing", func(c *Config) { c.S3SignPayload = "sometimes" }, "HYDRANT_S3_SIGN_PAYLOAD"},

@@ -3,7 +3,6 @@ package s3sink
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -11,13 +10,14 @@ import (
 	"time"
 
 	"hydrant/shared/delivery"
+	"hydrant/shared/objectstore"
 )
 
 // TestStraight delivers from the log without a part in memory, and says how the bytes are checked.
 func TestStraight(t *testing.T) {
 	r := newRig(t)
 	var trailer, signed, length, encoding string
-	r.s3.fail("PutObject", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
+	r.s3.Fail("PutObject", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
 		encoding = q.Header.Get("Content-Encoding") // which S3 servers may keep with the object
 		trailer, signed, length = q.Header.Get("X-Amz-Trailer"), q.Header.Get("X-Amz-Content-Sha256"), q.Header.Get("X-Amz-Decoded-Content-Length")
 		store.ServeHTTP(w, q)
@@ -30,13 +30,13 @@ func TestStraight(t *testing.T) {
 	check(t, err)
 	data, object := r.content(result.Location)
 	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
-	wantEqual(t, "the batch", object.Metadata[metadataBatch], string(d.ID()))
+	wantEqual(t, "the batch", object.Metadata[objectstore.MetadataBatch], string(d.ID()))
 	wantEqual(t, "whether the object has no encoding", object.ContentEncoding == nil, true)
 	wantEqual(t, "the request's encoding", encoding, "")
 	wantEqual(t, "the trailer", trailer, "x-amz-checksum-crc32")
 	wantEqual(t, "the hash", signed, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 	wantEqual(t, "the length", length, itoa(len(want)))
-	wantEqual(t, "the parts made", destination.buffers.made, 0)
+	wantEqual(t, "the parts made", destination.buffers.Made(), 0)
 	r.wantOne("data")
 }
 
@@ -52,10 +52,10 @@ func TestWhatGoesStraight(t *testing.T) {
 		{"compressed", func(*Config) {}, compressed, false},
 		{"larger than allowed", func(c *Config) { c.PutSize = 999 }, inFormat(uncompressed), false},
 		{"as large as allowed", func(c *Config) { c.PutSize = 1000 }, inFormat(uncompressed), true},
-		{"signed", func(c *Config) { c.S3SignPayload = signAlways }, inFormat(uncompressed), false},
-		{"without a checksum", func(c *Config) { c.S3Checksums = checksumsRequired }, inFormat(uncompressed), false},
+		{"signed", func(c *Config) { c.S3SignPayload = "always" }, inFormat(uncompressed), false},
+		{"without a checksum", func(c *Config) { c.S3Checksums = "required" }, inFormat(uncompressed), false},
 		{"to another machine", func(c *Config) { c.S3Endpoint = "http://192.0.2.1:9000" }, inFormat(uncompressed), false},
-		{"to another machine, unsigned", func(c *Config) { c.S3Endpoint, c.S3SignPayload = "http://192.0.2.1:9000", signNever }, inFormat(uncompressed), true},
+		{"to another machine, unsigned", func(c *Config) { c.S3Endpoint, c.S3SignPayload = "http://192.0.2.1:9000", "never" }, inFormat(uncompressed), true},
 		{"to another machine by https", func(c *Config) { c.S3Endpoint = "https://192.0.2.1:9000" }, inFormat(uncompressed), true},
 		{"to AWS", func(c *Config) { c.S3Endpoint = "" }, inFormat(uncompressed), true},
 		{"to localhost", func(c *Config) { c.S3Endpoint = "http://localhost:9000" }, inFormat(uncompressed), true},
@@ -68,71 +68,8 @@ func TestWhatGoesStraight(t *testing.T) {
 			s.fill(1000)
 			try, err := r.destination(straight, c.change).newTry(s.attempt(s.batch()))
 			check(t, err)
-			wantEqual(t, "whether it goes straight", try.newUpload(try.whole, try.Batch).streamed, c.want)
+			wantEqual(t, "whether it goes straight", try.newWrite(try.whole, try.Batch).Straight != nil, c.want)
 		})
-	}
-}
-
-// body makes the body of a request with three messages.
-func body(t *testing.T, checksum bool, confirm func() error) *stream {
-	t.Helper()
-	r := newRig(t)
-	s := r.stream("demo")
-	for _, word := range []string{"one,", "", "two,", "three"} {
-		s.put([]byte(word))
-	}
-	b := newStream(t.Context(), r.destination().records, s.batch(), checksum, confirm)
-	t.Cleanup(b.close)
-	return b
-}
-
-func TestStreamBody(t *testing.T) {
-	held := func() error { return nil }
-	for _, c := range []struct {
-		name     string
-		checksum bool
-		want     string
-	}{
-		{"plain", false, "one,two,three"},
-		{"with a checksum", true, "d\r\none,two,three\r\n0\r\nx-amz-checksum-crc32:FdvzIg==\r\n\r\n"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := body(t, c.checksum, held)
-			for i := range 3 {
-				data, err := io.ReadAll(b)
-				check(t, err)
-				wantEqual(t, fmt.Sprintf("the body, %d", i), string(data), c.want)
-				wantEqual(t, "the length", b.Len(), len(data))
-				_, err = b.Seek(0, io.SeekStart)
-				check(t, err)
-			}
-		})
-	}
-}
-
-// TestStreamHoldsBack reads up to the last message and no further while the batch is not known to be held.
-func TestStreamHoldsBack(t *testing.T) {
-	asked := 0
-	b := body(t, true, func() error { asked++; return delivery.ErrNotHeld })
-	data, err := io.ReadAll(b)
-	if !errors.Is(err, delivery.ErrNotHeld) {
-		t.Errorf("reading ended with %v, want ErrNotHeld", err)
-	}
-	wantEqual(t, "what was given out", string(data), "d\r\none,two,")
-	if _, err := b.Seek(0, io.SeekStart); !errors.Is(err, delivery.ErrNotHeld) {
-		t.Errorf("it can be repeated: %v", err)
-	}
-	wantEqual(t, "how often it was asked", asked, 1)
-}
-
-// TestStreamClosed gives a transport that reads on after the request an error, and no end that looks like one.
-func TestStreamClosed(t *testing.T) {
-	b := body(t, true, func() error { return nil })
-	_, err := b.Read(make([]byte, 5))
-	check(t, err)
-	b.close()
-	if n, err := b.Read(make([]byte, 5)); n != 0 || err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("a closed body gives %d bytes, %v", n, err)
 	}
 }
 
@@ -153,7 +90,7 @@ func TestLostWhileSending(t *testing.T) {
 	if !errors.Is(err, delivery.ErrNotHeld) {
 		t.Errorf("Deliver returned %v, want ErrNotHeld", err)
 	}
-	wantEqual(t, "the requests", r.s3.count("PutObject"), 1)
+	wantEqual(t, "the requests", r.s3.Count("PutObject"), 1)
 	wantEqual(t, "the objects", len(r.keys("data")), 0)
 }
 
@@ -164,7 +101,7 @@ func TestStuckServer(t *testing.T) {
 	want := s.fill(20 << 20) // more than the system's buffers take
 	released := make(chan struct{})
 	defer close(released)
-	r.s3.fail("PutObject", 1, func(_ httpHandler, _ httpWriter, q *httpRequest) {
+	r.s3.Fail("PutObject", 1, func(_ httpHandler, _ httpWriter, q *httpRequest) {
 		_, _ = io.ReadFull(q.Body, make([]byte, 1000))
 		<-released
 		panic(http.ErrAbortHandler)
@@ -173,6 +110,6 @@ func TestStuckServer(t *testing.T) {
 	check(t, err)
 	data, _ := r.content(result.Location)
 	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
-	wantEqual(t, "the requests", r.s3.count("PutObject"), 2)
+	wantEqual(t, "the requests", r.s3.Count("PutObject"), 2)
 	r.wantOne("data")
 }

@@ -48,7 +48,7 @@ func TestEarlierSuccess(t *testing.T) {
 		for attempt, number := range map[string]int{"second attempt": 2, "as if JetStream had forgotten": 1} {
 			t.Run(tt.name+", "+attempt, func(t *testing.T) {
 				r := newRig(t)
-				r.s3.bucket("other")
+				r.s3.Bucket("other")
 				s := r.stream("demo", tt.first...)
 				s.put([]byte("a record\n"))
 				d := s.batch()
@@ -84,12 +84,12 @@ func TestOldDestinationCannotBeAsked(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
-			r.s3.bucket("other")
+			r.s3.Bucket("other")
 			s := r.stream("demo")
 			s.put([]byte("a record\n"))
 			d := s.batch()
 			s.update(toBucket("other"))
-			r.s3.failAt("HeadObject", "/data/", -1, tt.do)
+			r.s3.FailAt("HeadObject", "/data/", -1, tt.do)
 			_, err := r.destination().Deliver(t.Context(), s.attempt(d))
 			wantEqual(t, "whether it was delivered", err == nil, tt.want)
 		})
@@ -97,12 +97,12 @@ func TestOldDestinationCannotBeAsked(t *testing.T) {
 
 	t.Run("500 for half of the retention", func(t *testing.T) {
 		r := newRig(t)
-		r.s3.bucket("other")
+		r.s3.Bucket("other")
 		s := r.stream("demo", retained(600))
 		s.put([]byte("a record\n"))
 		d := s.batch()
 		s.update(toBucket("other"))
-		r.s3.failAt("HeadObject", "/data/", -1, answer(http.StatusInternalServerError, "InternalError"))
+		r.s3.FailAt("HeadObject", "/data/", -1, answer(http.StatusInternalServerError, "InternalError"))
 		d.Oldest = d.Oldest.Add(-s.doc.Retention()) // as if it had waited
 		_, err := r.destination().Deliver(t.Context(), s.attempt(d))
 		check(t, err)

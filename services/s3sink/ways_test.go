@@ -1,5 +1,7 @@
 package s3sink
 
+import "hydrant/shared/objectstore"
+
 // way is how an object can be written: by which request it gets its name, and what leads to that.
 type way struct {
 	name, operation string
@@ -27,4 +29,4 @@ func (w way) options() []option {
 func inParts(c *Config) { c.PutSize = 0 }
 
 // straight has uncompressed objects sent as they come from the log, as they are to an S3 server of the same machine.
-func straight(c *Config) { c.PutSize, c.S3SignPayload = maxPutSize, signAuto }
+func straight(c *Config) { c.PutSize, c.S3SignPayload = objectstore.MaxPutSize, "auto" }

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
@@ -37,21 +37,21 @@ func (r *refusals) note(bucket string) bool {
 
 // inBucket runs a write, and where buckets are made on demand makes a missing one and runs it again. A bucket that somebody
 // else made meanwhile, or that a lost answer made, is as good.
-func (t *try) inBucket(ctx context.Context, at target, write func() error) error {
+func (s *Store) inBucket(ctx context.Context, at Object, write func() error) error {
 	err := write()
-	if !t.createBuckets || !noBucket(err) {
+	if !s.cfg.S3CreateBuckets || !noBucket(err) {
 		return err
 	}
-	input := &s3.CreateBucketInput{Bucket: &at.bucket}
-	if t.region != defaultRegion {
-		input.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(t.region)}
+	input := &s3.CreateBucketInput{Bucket: &at.Bucket}
+	if s.cfg.S3Region != defaultRegion {
+		input.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(s.cfg.S3Region)}
 	}
-	_, err = t.client(at).CreateBucket(ctx, input)
+	_, err = s.client(at).CreateBucket(ctx, input)
 	var owned *types.BucketAlreadyOwnedByYou
 	var exists *types.BucketAlreadyExists
 	switch {
 	case err == nil:
-		t.log.Info("bucket made", "bucket", at.bucket)
+		s.logOf(at).Info("bucket made", "bucket", at.Bucket)
 	case !errors.As(err, &owned) && !errors.As(err, &exists):
 		return err
 	}

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"errors"
@@ -12,41 +12,42 @@ import (
 
 // The guide's error codes of the S3 destination.
 const (
-	codeAccessDenied      = "S3.AccessDenied"
-	codeNoSuchBucket      = "S3.NoSuchBucket"
-	codeAccountProblem    = "S3.AccountProblem"
-	codeAllAccessDisabled = "S3.AllAccessDisabled"
-	codeInvalidPayer      = "S3.InvalidPayer"
-	codeNotSignedUp       = "S3.NotSignedUp"
-	codeMethodNotAllowed  = "S3.MethodNotAllowed"
-	codeKMSNotFound       = "S3.KMS.NotFoundException"
-	codeKMSDisabled       = "S3.KMS.KeyDisabled"           // not in the guide, which has no code for it
-	codeKMSState          = "S3.KMS.InvalidStateException" // nor for this
-	codeInternal          = "InternalError"
+	CodeAccessDenied      = "S3.AccessDenied"
+	CodeNoSuchBucket      = "S3.NoSuchBucket"
+	CodeAccountProblem    = "S3.AccountProblem"
+	CodeAllAccessDisabled = "S3.AllAccessDisabled"
+	CodeInvalidPayer      = "S3.InvalidPayer"
+	CodeNotSignedUp       = "S3.NotSignedUp"
+	CodeMethodNotAllowed  = "S3.MethodNotAllowed"
+	CodeKMSNotFound       = "S3.KMS.NotFoundException"
+	CodeKMSDisabled       = "S3.KMS.KeyDisabled"           // not in the guide, which has no code for it
+	CodeKMSState          = "S3.KMS.InvalidStateException" // nor for this
+	CodeInternal          = "InternalError"
 )
 
-// message tells the owner of a delivery stream what a code means and what to do.
-func message(code string) string {
+// Message tells the owner of a delivery stream what a code means and what to do. The service is what its owner calls that
+// which writes, for example S3 sink.
+func Message(code, service string) string {
 	switch code {
-	case codeAccessDenied:
-		return "S3 denied access. Check the credentials of the S3 sink, or the delivery stream's role where roles are assumed, and that they may list the bucket, read, write and list its objects, list and abort its multipart uploads, and set ACLs (s3:PutObjectAcl) in a bucket of another account."
-	case codeNoSuchBucket:
+	case CodeAccessDenied:
+		return "S3 denied access. Check the credentials of the " + service + ", or the delivery stream's role where roles are assumed, and that they may list the bucket, read, write and list its objects, list and abort its multipart uploads, and set ACLs (s3:PutObjectAcl) in a bucket of another account."
+	case CodeNoSuchBucket:
 		return "The bucket does not exist. Create it, or change the delivery stream to one that does."
-	case codeAccountProblem:
+	case CodeAccountProblem:
 		return "S3 reports a problem with the account. Ask the provider of the account."
-	case codeAllAccessDisabled:
+	case CodeAllAccessDisabled:
 		return "S3 has disabled all access to the account. Ask the provider of the account."
-	case codeInvalidPayer:
+	case CodeInvalidPayer:
 		return "S3 has disabled access to the account because of its payer. Ask the provider of the account."
-	case codeNotSignedUp:
+	case CodeNotSignedUp:
 		return "The account is not signed up for S3. Sign it up, or use another."
-	case codeMethodNotAllowed:
+	case CodeMethodNotAllowed:
 		return "S3 does not allow this operation on the bucket. Change the bucket's policy so that objects can be read and written."
-	case codeKMSNotFound:
+	case CodeKMSNotFound:
 		return "The KMS key was not found. Check the key and the account that it belongs to."
-	case codeKMSDisabled:
+	case CodeKMSDisabled:
 		return "The KMS key is disabled. Enable it, or change the delivery stream to another."
-	case codeKMSState:
+	case CodeKMSState:
 		return "The KMS key cannot be used in its present state: it may be about to be deleted. Restore it, or change the delivery stream to another."
 	default:
 		return "Data could not be delivered because of an internal error. Delivery is tried again."
@@ -58,44 +59,45 @@ func guideCode(s3Code string) string {
 	switch s3Code {
 	case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "InvalidToken", "Forbidden",
 		"KMS.AccessDeniedException", "KMS.AccessDenied":
-		return codeAccessDenied
+		return CodeAccessDenied
 	case "NoSuchBucket":
-		return codeNoSuchBucket
+		return CodeNoSuchBucket
 	case "AccountProblem":
-		return codeAccountProblem
+		return CodeAccountProblem
 	case "AllAccessDisabled":
-		return codeAllAccessDisabled
+		return CodeAllAccessDisabled
 	case "InvalidPayer":
-		return codeInvalidPayer
+		return CodeInvalidPayer
 	case "NotSignedUp":
-		return codeNotSignedUp
+		return CodeNotSignedUp
 	case "MethodNotAllowed":
-		return codeMethodNotAllowed
+		return CodeMethodNotAllowed
 	case "KMS.NotFoundException", "KMS.InvalidKeyUsageException", "InvalidKmsKeyId": // the last is Ceph's
-		return codeKMSNotFound
+		return CodeKMSNotFound
 	case "KMS.DisabledException":
-		return codeKMSDisabled
+		return CodeKMSDisabled
 	case "KMS.KMSInvalidStateException", "KMS.InvalidStateException":
-		return codeKMSState
+		return CodeKMSState
 	default:
-		return codeInternal
+		return CodeInternal
 	}
 }
 
-// classify turns what the SDK returned into what the runner understands. The SDK's text is kept: it names the operation,
+// Classify turns an error of Look and Write into what the runner understands; one that is classified, or says that the batch
+// is not held, stays as it is. The SDK's text is kept: it names the operation,
 // S3's own code and message, the HTTP status and the request id, and never a credential.
-func classify(to target, err error) error {
+func (s *Store) Classify(to Object, err error) error {
 	var known *delivery.Error
-	if errors.Is(err, delivery.ErrNotHeld) || errors.As(err, &known) {
+	if err == nil || errors.Is(err, delivery.ErrNotHeld) || errors.As(err, &known) {
 		return err
 	}
 	code := guideCode(s3Code(err))
-	e := &delivery.Error{Class: delivery.Retryable, Code: code, Message: message(code), Err: fmt.Errorf("%s: %w", to, err)}
+	e := &delivery.Error{Class: delivery.Retryable, Code: code, Message: Message(code, s.names.Service), Err: fmt.Errorf("%s: %w", to, err)}
 	e.RequestID, e.HostID = requestIDs(err)
-	if refused(err) {
+	if Refused(err) {
 		e.Class = delivery.Permanent
 	}
-	explain(e, to, err)
+	s.explain(e, to, err)
 	return e
 }
 
@@ -165,9 +167,9 @@ func passing(code string) bool {
 	return false
 }
 
-// refused tells that S3 understood the request, did not carry it out, and will not until somebody changes a setting; or
+// Refused tells that S3 understood the request, did not carry it out, and will not until somebody changes a setting; or
 // that STS did not let us be who may send it.
-func refused(err error) bool {
+func Refused(err error) bool {
 	if e := notAssumed(err); e != nil {
 		return e.refused()
 	}

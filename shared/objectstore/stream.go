@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
@@ -10,58 +10,66 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"hydrant/shared/batch"
-	"hydrant/shared/recordlog"
 )
 
-// stream is the body of a PutObject that is the records of a batch, as they come from the log: no part of it is assembled
-// in memory, and the store writes it once. S3 makes an object of a body only when it has all of it, so the last message is
-// held back until
-//   - everything was read, and is the number of messages, records and bytes that the object is to hold, and
+// Straight is content that is sent as it comes, in one request, without a part of it in memory.
+type Straight struct {
+	Size int64         // in bytes, which S3 is told first
+	Open func() Source // from the beginning; again for each repeat
+}
+
+// Source is content, piece by piece, in order. A piece may be kept until the next but one is asked for. Its end is io.EOF only
+// if all that the object is to hold was given. One that gives more than Size, or ends before, is an error in any case.
+type Source interface {
+	Next(ctx context.Context) ([]byte, error)
+	Close()
+}
+
+// stream is the body of a PutObject that is sent as it comes from a Source: no part of it is assembled in memory, and the
+// store writes it once. S3 makes an object of a body only when it has all of it, so the last piece is held back until
+//   - the source has said that this was all, and it is the number of bytes that it is to be, and
 //   - confirm returned no error.
 //
 // If either fails the request breaks off and there is no object.
 //
 // With a checksum the body is one chunk of S3's own chunked encoding, and behind it CRC-32 of what was read.
 //
-// It is an io.Seeker for the SDK, which goes back to its beginning to repeat a request: then the log is read once more.
+// It is an io.Seeker for the SDK, which goes back to its beginning to repeat a request: then the source is opened once more.
 type stream struct {
 	ctx      context.Context //nolint:containedctx // of one request; an io.Reader gets none
 	end      context.CancelFunc
-	log      *recordlog.Log
-	holds    batch.Descriptor
+	content  Straight
 	checksum bool
 	confirm  func() error
 
 	mu      sync.Mutex // the SDK may go back while the transport of the last attempt still reads
-	records *recordlog.Reader
+	source  Source
 	ready   []byte // what Read gives next
 	tail    []byte // and what comes after it, at the end
-	ahead   []byte // the message after what is ready, held back
+	ahead   []byte // the piece after what is ready, held back
 	sum     uint32
 	size    int64
 	ended   bool
-	failure error       // of the log or of confirm: the request is not to be repeated
+	failure error       // of the source or of confirm: the request is not to be repeated
 	late    *time.Timer // runs out when the other side takes nothing
 	patient time.Duration
 }
 
-func newStream(ctx context.Context, log *recordlog.Log, holds batch.Descriptor, checksum bool, confirm func() error) *stream {
+func newStream(ctx context.Context, content Straight, checksum bool, confirm func() error) *stream {
 	ctx, end := context.WithCancel(ctx)
-	return &stream{ctx: ctx, end: end, log: log, holds: holds, checksum: checksum, confirm: confirm}
+	return &stream{ctx: ctx, end: end, content: content, checksum: checksum, confirm: confirm}
 }
 
 // Len is the length of the body, which the SDK asks for.
 func (s *stream) Len() int {
-	return len(s.head()) + int(s.holds.Bytes) + len(s.foot(0))
+	return len(s.head()) + int(s.content.Size) + len(s.foot(0))
 }
 
 func (s *stream) head() []byte {
 	if !s.checksum {
 		return nil
 	}
-	return fmt.Appendf(nil, "%x\r\n", s.holds.Bytes)
+	return fmt.Appendf(nil, "%x\r\n", s.content.Size)
 }
 
 func (s *stream) foot(sum uint32) []byte {
@@ -101,30 +109,30 @@ func (s *stream) advance() error {
 		s.ready, s.tail = s.tail, nil
 		return nil
 	}
-	if s.records == nil {
-		s.records = s.log.Open(s.holds)
+	if s.source == nil {
+		s.source = s.content.Open()
 		s.ready = s.head()
 		return nil
 	}
-	payload, err := s.records.Next(s.ctx)
+	piece, err := s.source.Next(s.ctx)
 	if errors.Is(err, io.EOF) {
 		return s.finish()
 	}
 	if err != nil {
 		return err
 	}
-	s.sum = crc32.Update(s.sum, crc32.IEEETable, payload)
-	s.ready, s.ahead = s.ahead, payload
-	if s.size += int64(len(payload)); s.size > s.holds.Bytes {
-		return s.short()
+	s.sum = crc32.Update(s.sum, crc32.IEEETable, piece)
+	s.ready, s.ahead = s.ahead, piece
+	if s.size += int64(len(piece)); s.size > s.content.Size {
+		return s.wrong()
 	}
 	return nil
 }
 
 // finish gives out what was held back.
 func (s *stream) finish() error {
-	if !s.records.Counts().Whole(s.holds) {
-		return s.short()
+	if s.size != s.content.Size {
+		return s.wrong()
 	}
 	if err := s.confirm(); err != nil {
 		return err
@@ -134,12 +142,14 @@ func (s *stream) finish() error {
 	return nil
 }
 
-func (s *stream) short() error { return &shortError{want: s.holds, got: s.records.Counts()} }
+func (s *stream) wrong() error {
+	return fmt.Errorf("%d bytes came of what was said to be %d", s.size, s.content.Size)
+}
 
 // Seek implements io.Seeker, for the two places that are asked for: where it stands at first, and the beginning.
 func (s *stream) Seek(offset int64, whence int) (int64, error) {
 	if offset != 0 || whence == io.SeekEnd {
-		return 0, errors.New("a batch can be sent from its beginning only")
+		return 0, errors.New("content can be sent from its beginning only")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,10 +164,10 @@ func (s *stream) Seek(offset int64, whence int) (int64, error) {
 
 // forget goes back to the beginning.
 func (s *stream) forget() {
-	if s.records != nil {
-		s.records.Close()
+	if s.source != nil {
+		s.source.Close()
 	}
-	s.records, s.ready, s.ahead, s.tail = nil, nil, nil, nil
+	s.source, s.ready, s.ahead, s.tail = nil, nil, nil, nil
 	s.sum, s.size, s.ended = 0, 0, false
 }
 

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"errors"
@@ -71,39 +71,39 @@ func refusesACL(err error) bool {
 	return b == ownerACL || b == unnamed
 }
 
-// explain replaces a message that says less than what is known: of the setting of the sink, or of the delivery stream,
+// explain replaces a message that says less than what is known: of the setting of the service, or of the delivery stream,
 // that the answer is about.
-func explain(e *delivery.Error, to target, err error) {
+func (s *Store) explain(e *delivery.Error, to Object, err error) {
 	if failed := notAssumed(err); failed != nil {
-		explainRole(e, failed)
+		s.explainRole(e, failed)
 		return
 	}
 	switch blamed := blames(err); {
 	case elsewhere(err):
-		e.Message = fmt.Sprintf("The bucket is in %s than the S3 sink is set to. Set --s3-region (HYDRANT_S3_REGION), or use a bucket of the sink's region.", bucketRegion(err))
+		e.Message = fmt.Sprintf("The bucket is in %s than the %s is set to. Set --s3-region (HYDRANT_S3_REGION), or use a bucket of the sink's region.", bucketRegion(err), s.names.Service)
 	case blamed == checksum:
 		e.Message = "The S3 server does not take the checksums that are sent. Set --s3-checksums (HYDRANT_S3_CHECKSUMS) to required."
-	case to.kms != "" && (blamed == encryption || blamed == unnamed):
-		e.Code = codeKMSNotFound
+	case to.KMS != "" && (blamed == encryption || blamed == unnamed):
+		e.Code = CodeKMSNotFound
 		e.Message = "The S3 server does not encrypt with a KMS key, or not over this connection. Reach it over https, give it a KMS, or change the delivery stream to no encryption."
-	case e.Code == codeAccessDenied && to.kms != "" && strings.Contains(said(err), "kms"):
+	case e.Code == CodeAccessDenied && to.KMS != "" && strings.Contains(said(err), "kms"):
 		e.Message = "S3 was denied the use of the KMS key. Let whoever writes to the bucket use it (kms:GenerateDataKey and kms:Decrypt)."
 	case s3Code(err) == "InvalidBucketName":
-		e.Code = codeNoSuchBucket
+		e.Code = CodeNoSuchBucket
 		e.Message = "The bucket cannot exist, since its name is not one that S3 allows. Change the delivery stream to a bucket that does."
-	case e.Code == codeInternal && e.Class == delivery.Permanent:
-		e.Message = "S3 refused the request, and will until a setting of the delivery stream, of the bucket or of the S3 sink is changed; its own words say why. Delivery is tried again."
+	case e.Code == CodeInternal && e.Class == delivery.Permanent:
+		e.Message = "S3 refused the request, and will until a setting of the delivery stream, of the bucket or of the " + s.names.Service + " is changed; its own words say why. Delivery is tried again."
 	}
 }
 
-func explainRole(e *delivery.Error, failed *roleError) {
+func (s *Store) explainRole(e *delivery.Error, failed *roleError) {
 	if !failed.refused() {
 		e.Message = "The role of the delivery stream could not be assumed, because STS did not answer as it should. Delivery is tried again; if it goes on, check --sts-endpoint (HYDRANT_STS_ENDPOINT)."
 		return
 	}
-	e.Code = codeAccessDenied
-	e.Message = fmt.Sprintf("The role %s was denied. Ensure that it is there, that its trust policy lets the S3 sink assume it with the external id %s, and that its access policy allows access to the S3 bucket.",
-		failed.role.arn, failed.role.externalID)
+	e.Code = CodeAccessDenied
+	e.Message = fmt.Sprintf("The role %s was denied. Ensure that it is there, that its trust policy lets the %s assume it with the external id %s, and that its access policy allows access to the S3 bucket.",
+		failed.role.arn, s.names.Service, failed.role.externalID)
 }
 
 // elsewhere tells the answers for a bucket of another region than the one that requests are signed for.

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"bytes"
@@ -6,9 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,17 +19,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 
-	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/faultpoint"
 )
 
 const (
-	minPartSize = 5 << 20 // S3's own limit for all parts but the last
+	// MinPartSize is S3's own limit for all parts but the last.
+	MinPartSize = 5 << 20
 	maxPartSize = 1 << 30
-	maxParts    = 10_000  // S3's own
-	mostParts   = 10_000  // that may be in memory, which is more than any machine has room for
-	maxPutSize  = 5 << 30 // S3's own limit for PutObject
+	maxParts    = 10_000 // S3's own
+	mostParts   = 10_000 // that may be in memory, which is more than any machine has room for
+	// MaxPutSize is S3's own limit for PutObject, and so for content that is sent straight.
+	MaxPutSize = 5 << 30
 
 	// partsInMemory is how many parts of one upload are filled or sent at once, at most.
 	partsInMemory = 2
@@ -36,18 +38,18 @@ const (
 	abortTime = 3 * time.Second
 )
 
-// upload makes one object from the log: with a PutObject whose body is the log where that can be, with PutObject if
-// everything fits into one part, otherwise as a multipart upload. One goroutine reads and fills parts, others send them.
+// upload makes one object: with a PutObject whose body is the content as it comes where that is wanted, with PutObject if
+// everything fits into one part, otherwise as a multipart upload. One goroutine fills parts, others send them.
 type upload struct {
-	*try
-	to    target
-	holds batch.Descriptor
-
-	streamed bool // straight from the log, in one request
+	*Store
+	Write
+	to  Object
+	log *slog.Logger
 
 	buffer []byte        // the part being filled
 	slots  chan struct{} // one for each part in memory
 	number int32         // of the last part sent
+	size   int64         // of what was added
 	id     string        // of the multipart upload, once there is one
 
 	completed bool // this upload became the object
@@ -61,17 +63,13 @@ type upload struct {
 	parts   []types.CompletedPart
 }
 
-func (t *try) newUpload(to target, holds batch.Descriptor) *upload {
-	return &upload{
-		try: t, to: to, holds: holds, slots: make(chan struct{}, partsInMemory),
-		// What it is as an object is known before it is read, and nobody has to read it twice for a signature.
-		streamed: t.clients.unsigned && to.format == uncompressed && 0 < holds.Bytes && holds.Bytes <= t.putSize,
-	}
+func (s *Store) newUpload(w Write) *upload {
+	return &upload{Store: s, Write: w, to: w.Object, log: s.logOf(w.Object), slots: make(chan struct{}, partsInMemory)}
 }
 
 // run reads, sends and finishes. When it fails, everything it began is over, and aborted as far as S3 could be told.
-func (u *upload) run(ctx context.Context) (*delivery.Result, error) {
-	if u.streamed {
+func (u *upload) run(ctx context.Context) (*Found, error) {
+	if u.Straight != nil {
 		return u.finish(ctx)
 	}
 	partsCtx, failed := context.WithCancelCause(ctx)
@@ -88,38 +86,41 @@ func (u *upload) run(ctx context.Context) (*delivery.Result, error) {
 	if cause := context.Cause(partsCtx); cause != nil {
 		err = cause
 	}
-	var result *delivery.Result
+	var found *Found
 	if err == nil {
-		result, err = u.finish(ctx)
+		found, err = u.finish(ctx)
 	}
 	u.release()
 	if u.id != "" && !u.completed {
 		u.abort(ctx) // also where the object turned out to be there already
 	}
-	return result, err
+	return found, err
 }
 
-// fill reads the log into parts, through the compressor. It fails if it read other than what the object is to hold.
+// fill has the body written into parts.
 func (u *upload) fill(ctx context.Context) error {
-	object := u.encoders.encode(u.to, writerFunc(func(p []byte) error { return u.add(ctx, p) }))
-	counts, err := u.records.Read(ctx, u.holds, func(payload []byte) error {
-		_, err := object.Write(payload)
-		return err
-	})
-	if err != nil {
+	if err := u.Body(ctx, writerFunc(func(p []byte) error { return u.add(ctx, p) })); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx) // a read that is cancelled may look like a short one
+		return context.Cause(ctx) // a body that is cancelled may look like a short one
 	}
-	if !counts.Whole(u.holds) {
-		return &shortError{want: u.holds, got: counts}
+	return nil
+}
+
+// writerFunc is a function as an io.Writer that takes everything or fails.
+type writerFunc func(p []byte) error
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	if err := f(p); err != nil {
+		return 0, err
 	}
-	return object.Close()
+	return len(p), nil
 }
 
 // add puts p into parts.
 func (u *upload) add(ctx context.Context, p []byte) error {
+	u.size += int64(len(p))
 	for len(p) > 0 {
 		if len(u.buffer) == cap(u.buffer) {
 			if err := u.next(ctx); err != nil {
@@ -158,7 +159,7 @@ func (u *upload) next(ctx context.Context) error {
 func (u *upload) send(ctx context.Context) error {
 	if u.number == maxParts {
 		return &delivery.Error{
-			Class: delivery.Permanent, Code: codeInternal, Message: message(codeInternal),
+			Class: delivery.Permanent, Code: CodeInternal, Message: Message(CodeInternal, u.names.Service),
 			Err: fmt.Errorf("%s needs more than %d parts of %d bytes: raise --part-size (HYDRANT_PART_SIZE)", u.to, maxParts, u.buffers.size),
 		}
 	}
@@ -183,18 +184,18 @@ func (u *upload) send(ctx context.Context) error {
 // sweep of a later attempt, or of this one where the SDK repeated the request, aborts it.
 func (u *upload) begin(ctx context.Context) error {
 	input := &s3.CreateMultipartUploadInput{
-		Bucket: &u.to.bucket, Key: &u.to.key, Metadata: u.metadata(),
-		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
+		Bucket: &u.to.Bucket, Key: &u.to.Key, Metadata: u.metadata(),
+		ContentType: aws.String("application/octet-stream"), ContentEncoding: u.contentEncoding(),
 	}
 	input.ServerSideEncryption, input.SSEKMSKeyId = u.encryption()
-	if u.checksums {
+	if u.checksums() {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
 	return u.inBucket(ctx, u.to, u.withACL(func(acl types.ObjectCannedACL) error {
 		input.ACL = acl
 		made, err := u.client(u.to).CreateMultipartUpload(ctx, input)
 		if err != nil {
-			u.doubtful = u.doubtful || !refused(err)
+			u.doubtful = u.doubtful || !Refused(err)
 			return err
 		}
 		u.plain = !encrypted(u.to, made.ServerSideEncryption)
@@ -207,9 +208,9 @@ func (u *upload) begin(ctx context.Context) error {
 // sendPart sends one part. A repeat, after a lost answer too, replaces it by the same bytes.
 func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error {
 	input := &s3.UploadPartInput{
-		Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id, PartNumber: &number, Body: bytes.NewReader(body),
+		Bucket: &u.to.Bucket, Key: &u.to.Key, UploadId: &u.id, PartNumber: &number, Body: bytes.NewReader(body),
 	}
-	if u.checksums {
+	if u.checksums() {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
 	sent, err := u.client(u.to).UploadPart(ctx, input, u.unsigned)
@@ -232,57 +233,63 @@ func (u *upload) sendPart(ctx context.Context, number int32, body []byte) error 
 //     another name, and it had sent the request of a PutObject before it was stopped, are there two objects.
 //   - Anything but a clear refusal may have taken effect, so the object is looked for at once. If that fails too, the next
 //     attempt finds it.
-func (u *upload) finish(ctx context.Context) (*delivery.Result, error) {
-	if !u.streamed { // then it is asked before the last of the body is sent
+func (u *upload) finish(ctx context.Context) (*Found, error) {
+	if u.Straight == nil { // then it is asked before the last of the body is sent
 		if err := u.confirm(); err != nil {
 			return nil, err
 		}
 	}
 	found, err := u.claim(ctx)
 	if err == nil {
-		faultpoint.Hit("s3sink.uploaded")
+		faultpoint.Hit(u.names.Program + ".uploaded")
 		if found != nil {
 			return found, nil
 		}
-		return &delivery.Result{
-			Outcome: batch.Delivered, Location: u.to.String(), Version: u.to.version,
-			Records: u.holds.Records, Bytes: u.holds.Bytes, ExpiredRecords: u.Batch.Records - u.holds.Records,
-			Warning: u.warning(u.to, u.plain),
-		}, nil
+		return u.created(), nil
 	}
 	var broken *brokenOffError
 	if errors.As(err, &broken) {
 		return nil, broken.cause // S3 never had all of it
 	}
-	if refused(err) || over(ctx, err) {
+	if Refused(err) || over(ctx, err) {
 		return nil, err
 	}
 	return u.settle(ctx, err)
 }
 
+func (u *upload) created() *Found {
+	size := u.size
+	if u.Straight != nil {
+		size = u.Straight.Size
+	}
+	return &Found{Metadata: u.metadata(), Size: size, Plain: u.plain, Created: true}
+}
+
+// over tells that an attempt ends for a reason which has nothing to do with S3.
+func over(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, delivery.ErrNotHeld)
+}
+
 // confirm is asked right before a request, or the end of one, that gives the object its name.
 func (u *upload) confirm() error {
-	faultpoint.Hit("s3sink.before-complete")
+	faultpoint.Hit(u.names.Program + ".before-complete")
 	return u.Held()
 }
 
 // settle finds out by the object whether a request with an unclear end took effect.
-func (u *upload) settle(ctx context.Context, cause error) (*delivery.Result, error) {
+func (u *upload) settle(ctx context.Context, cause error) (*Found, error) {
 	taken := httpStatus(cause) == http.StatusPreconditionFailed
 	var options []func(*s3.Options)
 	if !taken {
 		options = append(options, once) // S3 is in trouble: the next attempt will ask again
 	}
-	found, err := u.head(ctx, u.to, options...)
-	var other *foreignError
+	found, err := u.look(ctx, u.to, options...)
+	var other *ForeignError
 	switch {
 	case found != nil:
 		return found, nil
 	case errors.As(err, &other):
-		return nil, &delivery.Error{
-			Class: delivery.Permanent, Code: codeInternal, Err: err,
-			Message: "Another object has the name of the batch's object. Move it away, or change the prefix of the delivery stream.",
-		}
+		return nil, other.permanent()
 	case taken && err != nil:
 		return nil, err // why the object cannot be looked at is what has to be put right
 	default:
@@ -292,20 +299,20 @@ func (u *upload) settle(ctx context.Context, cause error) (*delivery.Result, err
 
 // claim writes the name if it is free. A store that does not know the condition is asked first and then written to
 // without: two workers at the same time may then both write, the same bytes, which shows as a second version or event.
-func (u *upload) claim(ctx context.Context) (*delivery.Result, error) {
-	if !u.conditions.refusedBy(u.to.bucket) {
+func (u *upload) claim(ctx context.Context) (*Found, error) {
+	if !u.conditions.refusedBy(u.to.Bucket) {
 		err := u.commit(ctx, aws.String("*"))
 		if !refusesConditions(err) {
 			return nil, err
 		}
 	}
-	if found, err := u.head(ctx, u.to); found != nil || err != nil {
+	if found, err := u.look(ctx, u.to); found != nil || err != nil {
 		return found, err
 	}
 	err := u.commit(ctx, nil)
-	if err == nil && u.conditions.note(u.to.bucket) {
-		u.destination.log.Warn("the S3 server does not know If-None-Match on writes: objects are looked for before they are written, which two workers can do at the same time",
-			"bucket", u.to.bucket)
+	if err == nil && u.conditions.note(u.to.Bucket) {
+		u.Store.log.Warn("the S3 server does not know If-None-Match on writes: objects are looked for before they are written, which two workers can do at the same time",
+			"bucket", u.to.Bucket)
 	}
 	return nil, err
 }
@@ -317,8 +324,8 @@ func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 		return err
 	}
 	input := &s3.PutObjectInput{
-		Bucket: &u.to.bucket, Key: &u.to.key, IfNoneMatch: ifNoneMatch,
-		Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.to.format.contentEncoding(),
+		Bucket: &u.to.Bucket, Key: &u.to.Key, IfNoneMatch: ifNoneMatch,
+		Metadata: u.metadata(), ContentType: aws.String("application/octet-stream"), ContentEncoding: u.contentEncoding(),
 	}
 	input.ServerSideEncryption, input.SSEKMSKeyId = u.encryption()
 	return u.inBucket(ctx, u.to, u.withACL(func(acl types.ObjectCannedACL) error {
@@ -334,7 +341,7 @@ func (u *upload) commit(ctx context.Context, ifNoneMatch *string) error {
 func (u *upload) complete(ctx context.Context, ifNoneMatch *string) error {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return cmp.Compare(*a.PartNumber, *b.PartNumber) })
 	_, err := u.client(u.to).CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id, IfNoneMatch: ifNoneMatch,
+		Bucket: &u.to.Bucket, Key: &u.to.Key, UploadId: &u.id, IfNoneMatch: ifNoneMatch,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
 	}, onlyWhile(u.Held))
 	return err
@@ -344,9 +351,9 @@ func (u *upload) complete(ctx context.Context, ifNoneMatch *string) error {
 func (u *upload) abort(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
-	_, err := u.client(u.to).AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.to.bucket, Key: &u.to.key, UploadId: &u.id})
+	_, err := u.client(u.to).AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.to.Bucket, Key: &u.to.Key, UploadId: &u.id})
 	if err != nil && !absent(err) {
-		u.log.Warn("upload not aborted: a later attempt will", "object", u.to, "upload", u.id, "error", err)
+		u.log.Warn("upload not aborted: a later attempt will", "object", u.to.String(), "upload", u.id, "error", err)
 	}
 }
 
@@ -363,15 +370,16 @@ func (u *upload) giveBack(buffer []byte) {
 }
 
 func (u *upload) metadata() map[string]string {
-	m := map[string]string{
-		metadataBatch:   string(u.holds.ID()),
-		metadataRecords: strconv.Itoa(u.holds.Records),
-		metadataBytes:   strconv.FormatInt(u.holds.Bytes, 10),
-	}
-	if u.to.variant == survivors {
-		m[metadataExpired] = strconv.Itoa(u.Batch.Records - u.holds.Records)
-	}
+	m := map[string]string{MetadataBatch: string(u.to.Batch)}
+	maps.Copy(m, u.to.Metadata)
 	return m
+}
+
+func (u *upload) contentEncoding() *string {
+	if u.to.ContentEncoding == "" {
+		return nil
+	}
+	return &u.to.ContentEncoding
 }
 
 // attempts is how often the SDK sent a request that succeeded in the end.

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"errors"
@@ -13,27 +13,27 @@ import (
 
 // encryption is what a write asks of the store: to encrypt with the delivery stream's key, or nothing.
 func (u *upload) encryption() (types.ServerSideEncryption, *string) {
-	if u.to.kms == "" {
+	if u.to.KMS == "" {
 		return "", nil
 	}
-	return types.ServerSideEncryptionAwsKms, aws.String(u.to.kms)
+	return types.ServerSideEncryptionAwsKms, aws.String(u.to.KMS)
 }
 
 // encrypted tells whether an answer about a target says what it has to: that the store encrypts with a KMS key where it
 // was given one.
-func encrypted(at target, said types.ServerSideEncryption) bool {
-	return at.kms == "" || strings.HasPrefix(string(said), string(types.ServerSideEncryptionAwsKms))
+func encrypted(at Object, said types.ServerSideEncryption) bool {
+	return at.KMS == "" || strings.HasPrefix(string(said), string(types.ServerSideEncryptionAwsKms))
 }
 
-// warning tells of an object that is in the store and not encrypted as it should be: once for each delivery stream in a
-// bucket. A store that does not know the headers of encryption passes over them, and by the time that its answer shows it
-// the object is there; it is not deleted, because it is the delivery.
-func (t *try) warning(at target, plain bool) *delivery.Error {
-	if !plain || !t.plain.note(at.bucket+" "+string(t.Stream.Name)) {
+// Warning tells of an object that is in the store and not encrypted as it should be: once for each delivery stream in a
+// bucket, otherwise it is nil. A store that does not know the headers of encryption passes over them, and by the time that
+// its answer shows it the object is there; it is not deleted, because it is the delivery.
+func (s *Store) Warning(at Object, found *Found) *delivery.Error {
+	if !found.Plain || !s.plain.note(at.Bucket+" "+string(at.Stream)) {
 		return nil
 	}
 	return &delivery.Error{
-		Class: delivery.Permanent, Code: codeKMSNotFound,
+		Class: delivery.Permanent, Code: CodeKMSNotFound,
 		Message: "Objects are delivered and, by the S3 server's answer, not encrypted with the KMS key of the delivery stream. Use an S3 server that knows encryption with KMS keys, or change the delivery stream to no encryption.",
 		Err:     fmt.Errorf("%s: %w", at, errNotEncrypted),
 	}
@@ -54,8 +54,8 @@ func (u *upload) withACL(write func(types.ObjectCannedACL) error) func() error {
 			return err
 		}
 		err = write("")
-		if err == nil && u.acls.note(u.to.bucket) {
-			u.destination.log.Warn("the bucket takes no ACLs: objects are written without bucket-owner-full-control", "bucket", u.to.bucket)
+		if err == nil && u.acls.note(u.to.Bucket) {
+			u.Store.log.Warn("the bucket takes no ACLs: objects are written without bucket-owner-full-control", "bucket", u.to.Bucket)
 		}
 		return err
 	}
@@ -64,11 +64,11 @@ func (u *upload) withACL(write func(types.ObjectCannedACL) error) func() error {
 // wantsACL tells whether the object may end up in a bucket of another account than the one that writes it. A bucket's ARN
 // does not say whose it is, so that auto goes by the accounts that are known: the delivery stream's and its role's.
 func (u *upload) wantsACL() bool {
-	if u.acls.refusedBy(u.to.bucket) {
+	if u.acls.refusedBy(u.to.Bucket) {
 		return false
 	}
-	mine, other := account(u.Stream.ARN), account(u.to.role)
-	return u.acl == aclAlways || u.acl == aclAuto && known(mine) && known(other) && mine != other
+	mine, other := account(u.to.ARN), account(u.to.Role)
+	return u.cfg.S3ACL == aclAlways || u.cfg.S3ACL == aclAuto && known(mine) && known(other) && mine != other
 }
 
 // known tells a real account from the one of zeros that delivery streams have where nobody set another.

@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
@@ -39,11 +39,11 @@ type role struct {
 
 func (r role) String() string { return r.arn + " with external id " + r.externalID }
 
-// client returns the client with which a target is written and looked for.
-func (t *try) client(at target) *s3.Client {
-	session := "hydrant-" + string(t.Stream.Name)
-	return t.clients.as(role{
-		arn: at.role, externalID: account(t.Stream.ARN), session: session[:min(len(session), maxSessionName)],
+// client returns the client with which an object is written and looked for.
+func (s *Store) client(at Object) *s3.Client {
+	session := "hydrant-" + string(at.Stream)
+	return s.clients.as(role{
+		arn: at.Role, externalID: account(at.ARN), session: session[:min(len(session), maxSessionName)],
 	})
 }
 

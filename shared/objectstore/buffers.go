@@ -1,16 +1,16 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
 	"sync"
 )
 
-// buffers keeps the memory that parts are assembled in. There are only so many for all workers together; who needs one more
+// Buffers keep the memory that parts are assembled in. There are only so many for all workers together; who needs one more
 // waits for one to come back, in the order of asking.
 //
 // Nobody waits for ever: whoever asks for one has given those that it filled to the requests that send them, which end and
 // give them back without needing another.
-type buffers struct {
+type Buffers struct {
 	size int
 	all  chan struct{} // holds one for each that is lent
 
@@ -19,13 +19,14 @@ type buffers struct {
 	made int
 }
 
-// newBuffers returns as many buffers of a size as memory has room for.
-func newBuffers(size, memory int64) *buffers {
-	return &buffers{size: int(size), all: make(chan struct{}, memory/size)}
+// NewBuffers returns as many as --part-memory has room for.
+func NewBuffers(cfg Settings) *Buffers {
+	size, memory := cfg.PartSize, cfg.PartMemory
+	return &Buffers{size: int(size), all: make(chan struct{}, memory/size)}
 }
 
 // get returns an empty buffer with room for one part, once there is one. It fails when ctx ends first.
-func (b *buffers) get(ctx context.Context) ([]byte, error) {
+func (b *Buffers) get(ctx context.Context) ([]byte, error) {
 	select {
 	case b.all <- struct{}{}:
 	case <-ctx.Done():
@@ -43,12 +44,19 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 }
 
 // put takes a buffer back that nobody reads any more.
-func (b *buffers) put(buffer []byte) {
+func (b *Buffers) put(buffer []byte) {
 	b.mu.Lock()
 	b.idle = append(b.idle, buffer)
 	b.mu.Unlock()
 	<-b.all
 }
 
-// lent is how many somebody has.
-func (b *buffers) lent() int { return len(b.all) }
+// Lent is how many somebody has.
+func (b *Buffers) Lent() int { return len(b.all) }
+
+// Made is how many were ever needed at once.
+func (b *Buffers) Made() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.made
+}

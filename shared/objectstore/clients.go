@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
@@ -46,7 +46,7 @@ type clients struct {
 }
 
 // newClients reads the credentials and settings that the configuration leaves to the AWS SDK's own places.
-func newClients(ctx context.Context, cfg Config, log *slog.Logger) (*clients, error) {
+func newClients(ctx context.Context, cfg Settings, demand Demand, log *slog.Logger) (*clients, error) {
 	options := []func(*config.LoadOptions) error{config.WithRegion(cfg.S3Region)}
 	if cfg.S3AccessKeyID != "" {
 		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
@@ -56,9 +56,9 @@ func newClients(ctx context.Context, cfg Config, log *slog.Logger) (*clients, er
 	if err != nil {
 		return nil, fmt.Errorf("S3 credentials and settings: %w", err)
 	}
-	c := &clients{transport: newTransport(loaded, cfg), now: time.Now, log: log, roles: map[role]*roleClient{}}
+	c := &clients{transport: newTransport(loaded, cfg, demand), now: time.Now, log: log, roles: map[role]*roleClient{}}
 	loaded.HTTPClient = &http.Client{Transport: c.transport, CheckRedirect: stay}
-	loaded.Retryer = func() aws.Retryer { return newRetryer(cfg) }
+	loaded.Retryer = func() aws.Retryer { return newRetryer(demand) }
 	c.with = func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client {
 		return s3.NewFromConfig(loaded, append([]func(*s3.Options){s3Options(cfg, as)}, more...)...)
 	}
@@ -73,7 +73,7 @@ func newClients(ctx context.Context, cfg Config, log *slog.Logger) (*clients, er
 // close gives back the connections. Nobody may be using a client any more.
 func (c *clients) close() { c.transport.CloseIdleConnections() }
 
-func s3Options(cfg Config, as aws.CredentialsProvider) func(*s3.Options) {
+func s3Options(cfg Settings, as aws.CredentialsProvider) func(*s3.Options) {
 	return func(o *s3.Options) {
 		o.Credentials = as
 		if cfg.S3Endpoint != "" {
@@ -89,7 +89,7 @@ func s3Options(cfg Config, as aws.CredentialsProvider) func(*s3.Options) {
 }
 
 // newSTS returns a client for the requests that assume roles, which are made with the service's own credentials.
-func newSTS(loaded aws.Config, cfg Config) *sts.Client {
+func newSTS(loaded aws.Config, cfg Settings) *sts.Client {
 	return sts.NewFromConfig(loaded, func(o *sts.Options) {
 		if cfg.STSEndpoint != stsOfAWS {
 			o.BaseEndpoint = aws.String(cfg.STSEndpoint)
@@ -98,24 +98,24 @@ func newSTS(loaded aws.Config, cfg Config) *sts.Client {
 	})
 }
 
-func newRetryer(cfg Config) aws.Retryer {
+func newRetryer(demand Demand) aws.Retryer {
 	return retry.NewStandard(func(r *retry.StandardOptions) {
 		r.MaxAttempts = sdkAttempts
-		r.MaxBackoff = cfg.RetryMin    // longer waits belong to JetStream, where they hold no worker
+		r.MaxBackoff = demand.Backoff  // longer waits belong to JetStream, where they hold no worker
 		r.RateLimiter = ratelimit.None // one broken bucket is not to use up the others' retries
 	})
 }
 
 // newTransport keeps the certificates that the SDK was told of (AWS_CA_BUNDLE) and has a connection ready for each
 // request that the workers may send at once.
-func newTransport(loaded aws.Config, cfg Config) *http.Transport {
+func newTransport(loaded aws.Config, cfg Settings, demand Demand) *http.Transport {
 	built, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
 		built = awshttp.NewBuildableClient()
 	}
 	transport := built.GetTransport()
 	transport.ResponseHeaderTimeout = cfg.S3Timeout
-	transport.MaxIdleConnsPerHost = cfg.Workers * partsInMemory
+	transport.MaxIdleConnsPerHost = demand.Writers * partsInMemory
 	transport.MaxIdleConns = 4 * transport.MaxIdleConnsPerHost // with virtual-hosted buckets each is a host of its own
 	return transport
 }

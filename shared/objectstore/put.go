@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"bytes"
@@ -8,13 +8,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// put sends the object in one request: the part that all of it is in, or the log.
+// put sends the object in one request: the part that all of it is in, or what comes straight.
 func (u *upload) put(ctx context.Context, input *s3.PutObjectInput) (*s3.PutObjectOutput, error) {
-	if !u.streamed {
+	if u.Straight == nil {
 		input.Body = bytes.NewReader(u.buffer)
 		return u.client(u.to).PutObject(ctx, input, onlyWhile(u.Held), u.unsigned)
 	}
-	body := newStream(ctx, u.records, u.holds, u.checksums, u.confirm)
+	body := newStream(ctx, *u.Straight, u.checksums(), u.confirm)
 	defer body.close()
 	input.Body, input.ContentLength = body, aws.Int64(int64(body.Len()))
 	put, err := u.client(u.to).PutObject(ctx, input, onlyWhile(u.Held), asStream(body))
@@ -27,7 +27,7 @@ func (u *upload) put(ctx context.Context, input *s3.PutObjectInput) (*s3.PutObje
 // brokenOffError says that a request broke off because its body did.
 type brokenOffError struct{ cause error }
 
-func (e *brokenOffError) Error() string { return "not all of the batch was sent: " + e.cause.Error() }
+func (e *brokenOffError) Error() string { return "not all of the object was sent: " + e.cause.Error() }
 func (e *brokenOffError) Unwrap() error { return e.cause }
 
 // unsigned is an option of requests with a body that is in memory.

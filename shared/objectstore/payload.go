@@ -1,4 +1,4 @@
-package s3sink
+package objectstore
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 // SHA-256. A signature is for those who could change a body on its way: with TLS nobody can, and on the way from one
 // program of a machine to another there is nobody. That it arrived as it was sent is what the checksum is for; where that is
 // left out, only TLS has one.
-func mayLeaveUnsigned(cfg Config, endpoint *string) bool {
+func mayLeaveUnsigned(cfg Settings, endpoint *string) bool {
 	if endpoint == nil {
 		return true // AWS, by https
 	}
@@ -103,7 +103,7 @@ func asStream(b *stream) func(*s3.Options) {
 // documents the encoding beside it and takes it off again; versitygw, which is what is on this machine, keeps it with the
 // object, and whoever reads that does not know it.
 func (s *stream) announce(r *smithyhttp.Request) {
-	r.Header.Set("X-Amz-Decoded-Content-Length", strconv.FormatInt(s.holds.Bytes, 10))
+	r.Header.Set("X-Amz-Decoded-Content-Length", strconv.FormatInt(s.content.Size, 10))
 	r.Header.Set("X-Amz-Trailer", checksumTrailer)
 	if r.IsHTTPS() {
 		r.Header.Set("Content-Encoding", "aws-chunked")
