@@ -72,6 +72,7 @@ type try struct {
 	delivery.Attempt
 	log    *slog.Logger
 	ledger *ledger
+	worst  error // of the last pass
 }
 
 // startLedger goes on from what earlier attempts found out, if that can be read.
@@ -101,6 +102,7 @@ func (t *try) deliver(ctx context.Context) (*delivery.Result, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.worst = p.worst
 		if t.ledger.whole && t.ledger.tally().pending == 0 {
 			return t.finish(ctx)
 		}

@@ -152,7 +152,7 @@ func (t *try) outcome(records int, size int64) map[string]string {
 
 // writeFailed writes the lines. Of the same ledger it writes the same bytes, however often.
 func (t *try) writeFailed(ctx context.Context, w io.Writer, records int, ended time.Time) error {
-	lines := failedLines{w: bufio.NewWriterSize(w, 64<<10), ledger: t.ledger, named: t.naming(t.known()), ended: ended}
+	lines := failedLines{w: bufio.NewWriterSize(w, 64<<10), ledger: t.ledger, named: t.naming(t.known()), ended: ended, rest: t.rest()}
 	err := t.read(ctx, t.unsettled, func(m recordlog.Message, start int) error {
 		from := 0
 		for i, length := range m.Lengths {
@@ -174,6 +174,20 @@ func (t *try) writeFailed(ctx context.Context, w io.Writer, records int, ended t
 	return lines.w.Flush()
 }
 
+// rest is the reason of documents that were not sent: what kept the last pass from it.
+func (t *try) rest() reason {
+	why := reason{Text: "not sent: the retry duration was over before the server could be reached"}
+	if t.worst == nil {
+		return why
+	}
+	var r *refusal
+	if errors.As(t.worst, &r) {
+		why.Status = r.status
+	}
+	why.Text = "not sent: " + bounded(t.worst.Error())
+	return why
+}
+
 // known is the server as far as it is known, without asking.
 func (t *try) known() version {
 	to, err := t.servers.of(t.Stream)
@@ -191,18 +205,18 @@ type failedLines struct {
 	ledger *ledger
 	named  naming
 	ended  time.Time
+	rest   reason // of documents that were never sent, since others before them got no answer
 	count  int
 	line   []byte
 }
 
 func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []byte) error {
-	why := reason{Attempts: 0, Text: "not sent: the retry duration was over before the server could be reached"}
+	why, attempts := f.rest, 0
 	if r := f.ledger.reason(ordinal); r != nil {
-		why = *r
-	}
-	attempts := why.Attempts
-	if !why.Final {
-		attempts = f.ledger.tries
+		why, attempts = *r, r.Attempts
+		if !r.Final {
+			attempts = f.ledger.tries
+		}
 	}
 	id := f.named.id(m.Sequence, index)
 	b := append(f.line[:0], `{"attemptsMade":`...)
