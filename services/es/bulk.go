@@ -1,7 +1,6 @@
 package es
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
@@ -88,8 +87,3 @@ func (r *request) cut(body int) { r.body = r.body[:body] }
 
 // id is the id that an item was sent with, nil if none was.
 func (r *request) id(i int) []byte { return r.body[r.items[i].id.from:r.items[i].id.to] }
-
-// describe is a request in words.
-func (r *request) describe() string {
-	return "a bulk request of " + strconv.Itoa(len(r.items)) + " documents, " + strconv.Itoa(len(r.body)) + " bytes"
-}

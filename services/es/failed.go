@@ -219,7 +219,8 @@ func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []by
 		}
 	}
 	id := f.named.id(m.Sequence, index)
-	b := append(f.line[:0], `{"attemptsMade":`...)
+	b := f.line[:0]
+	b = append(b, `{"attemptsMade":`...)
 	b = strconv.AppendInt(b, int64(attempts), 10)
 	b = strconv.AppendInt(append(b, `,"arrivalTimestamp":`...), m.Arrived.UnixMilli(), 10)
 	b = append(append(b, `,"errorCode":`...), quoted(why.code())...)
@@ -230,8 +231,9 @@ func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []by
 	b = append(append(b, `,"esTypeName":`...), quoted(f.named.typeName)...)
 	b = append(b, `,"rawData":"`...)
 	b = base64.StdEncoding.AppendEncode(b, record)
-	f.line = append(b, "\"}\n"...)
+	b = append(b, "\"}\n"...)
+	f.line = b
 	f.count++
-	_, err := f.w.Write(f.line)
+	_, err := f.w.Write(b)
 	return err
 }
