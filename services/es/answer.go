@@ -185,7 +185,7 @@ func (a *answerReader) text(into *string) error {
 	}
 	token, err := a.ReadToken()
 	if err == nil {
-		*into = bounded(token.String()) + *into
+		*into = bounded(withoutSource(token.String())) + *into
 	}
 	return err
 }

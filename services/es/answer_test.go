@@ -47,6 +47,15 @@ func TestReadAnswer(t *testing.T) {
 	}
 }
 
+// Elasticsearch 7 quotes the beginning of the request, with other documents, where it says what is wrong with one.
+func TestReadAnswerWithSource(t *testing.T) {
+	const body = `{"items":[{"create":{"_id":"a","status":400,"error":{"type":"mapper_parsing_exception","reason":"failed to parse",` +
+		`"caused_by":{"type":"json_parse_exception","reason":"Duplicate field 'n'\n at [Source: (byte[])\"{another: document}\"; line: 1]"}}}}]}`
+	got, err := readAnswer(strings.NewReader(body), sentWith("a"), nil)
+	check(t, err)
+	wantEqual(t, "the reason", got[0].reason, "failed to parse (caused by json_parse_exception: Duplicate field 'n')")
+}
+
 // From an answer that is not all there, or not to this request, nothing is taken.
 func TestReadWrongAnswer(t *testing.T) {
 	for name, body := range map[string]string{

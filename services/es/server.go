@@ -149,7 +149,7 @@ func readError(body []byte) (kind, reason string) {
 	case map[string]any:
 		kind, _ = e["type"].(string)
 		reason, _ = e["reason"].(string)
-		return bounded(kind), bounded(reason)
+		return bounded(kind), bounded(withoutSource(reason))
 	}
 	return "", bounded(answer.Message + answer.Upper)
 }

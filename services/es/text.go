@@ -25,10 +25,17 @@ func bounded(text string) string {
 	return text[:end] + "…"
 }
 
+// withoutSource is a server's words without the place of a parse error. Elasticsearch up to 7 quotes there the beginning of the
+// whole request, and so other documents than the one that it is about.
+func withoutSource(text string) string {
+	before, _, _ := strings.Cut(text, "at [Source:")
+	return strings.TrimRight(before, whitespace)
+}
+
 // withoutValues is a server's words without what they repeat of a document: for logs, where no record's bytes are to be. In the
 // file of failed documents, beside the documents themselves, the words are whole.
 func withoutValues(text string) string {
-	for _, from := range []string{"Preview of field's value:", "at [Source:", "source=", "For input string:"} {
+	for _, from := range []string{"Preview of field's value:", "source=", "For input string:"} {
 		before, _, found := strings.Cut(text, from)
 		if found {
 			text = before + "…"
