@@ -42,11 +42,20 @@ func (r *Reader) Close() {
 // Next returns the payload of the next message, which is the caller's from then on. It returns io.EOF, as it is, at the
 // batch's end and where the log has no more; that the log does not answer, or that it is not there, is another error.
 func (r *Reader) Next(ctx context.Context) ([]byte, error) {
+	m, err := r.message(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.Data, nil
+}
+
+// message returns the next message as JetStream sent it.
+func (r *Reader) message(ctx context.Context) (*nats.Msg, error) {
 	for r.next <= r.batch.Last {
-		payload, err := r.advance(ctx)
+		m, err := r.advance(ctx)
 		switch {
 		case err == nil:
-			return payload, nil
+			return m, nil
 		case errors.Is(err, errPullOver):
 			continue
 		case errors.Is(err, errNoMore):
@@ -68,7 +77,7 @@ var (
 )
 
 // advance takes the next answer of the pull, which it begins if there is none.
-func (r *Reader) advance(ctx context.Context) ([]byte, error) {
+func (r *Reader) advance(ctx context.Context) (*nats.Msg, error) {
 	if r.pull == nil {
 		var err error
 		if r.pull, err = r.log.begin(r.stream, r.next, min(r.batch.Last-r.next+1, pullMessages)); err != nil {
@@ -92,7 +101,7 @@ func (r *Reader) advance(ctx context.Context) ([]byte, error) {
 		return nil, errNoMore
 	}
 	r.counts.add(sequence, m.Header, len(m.Data))
-	return m.Data, nil
+	return m, nil
 }
 
 // ended ends a pull with JetStream's last word of it.

@@ -1,0 +1,92 @@
+package es
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"hydrant/shared/delivery"
+	"hydrant/shared/objectstore"
+)
+
+// serviceName is what owners of delivery streams are told of this service as.
+const serviceName = "Elasticsearch sink"
+
+// Error codes. The guide has none for this destination but the words of Elasticsearch, which stand beside them.
+const (
+	codeAccessDenied    = "ES.AccessDenied"
+	codeConnection      = "ES.ConnectionFailed"
+	codeThrottled       = "ES.Throttled"
+	codeBlocked         = "ES.Blocked"
+	codeTooLarge        = "ES.RequestTooLarge"
+	codeExplicitIndex   = "ES.ExplicitIndexNotAllowed"
+	codeRefused         = "ES.RequestRefused"
+	codeUnavailable     = "ES.ServiceUnavailable"
+	codeUnknownDomain   = "ES.UnknownDomain"
+	codeDocumentsFailed = "ES.DocumentsFailed"
+)
+
+func internal(err error) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: objectstore.CodeInternal, Message: objectstore.Message(objectstore.CodeInternal, serviceName), Err: err,
+	}
+}
+
+// rejected is what the owner is told of documents that were set aside.
+func rejected(r *delivery.Result, why string) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: codeDocumentsFailed,
+		Message: fmt.Sprintf("%d documents could not be delivered and are kept in the S3 bucket. Correct what Elasticsearch says is wrong, and deliver them from there.", r.FailedRecords),
+		Err:     fmt.Errorf("%s: %s", r.FailedLocation, why),
+	}
+}
+
+// describe turns what went wrong with the server into what the runner understands. Elasticsearch's own words are kept.
+func describe(err error) *delivery.Error {
+	var domain *unknownDomainError
+	if errors.As(err, &domain) {
+		return &delivery.Error{
+			Class: delivery.Permanent, Code: codeUnknownDomain, Err: err,
+			Message: "The address of the domain is not known. Add it to --es-endpoints (HYDRANT_ES_ENDPOINTS), or give the delivery stream a ClusterEndpoint.",
+		}
+	}
+	var r *refusal
+	if !errors.As(err, &r) {
+		return &delivery.Error{Class: delivery.Retryable, Code: objectstore.CodeInternal, Message: objectstore.Message(objectstore.CodeInternal, serviceName), Err: err}
+	}
+	e := &delivery.Error{Class: delivery.Retryable, Err: err}
+	if r.lasting() {
+		e.Class = delivery.Permanent
+	}
+	e.Code, e.Message = r.guide()
+	return e
+}
+
+// guide is the code and the message of a refusal.
+func (r *refusal) guide() (code, message string) {
+	switch {
+	case r.err != nil && r.lasting():
+		return codeAccessDenied, "The role of the delivery stream was denied. Ensure that it is there, that its trust policy lets the Elasticsearch sink assume it, and that its access policy allows access to the domain."
+	case r.err != nil:
+		return codeConnection, "The cluster cannot be reached, or did not answer in time. Ensure that it is up, and that its address and certificate are right. Delivery is tried again for the retry duration."
+	case r.noExplicitIndex():
+		return codeExplicitIndex, "The cluster does not let bulk requests name the index of each document. Set rest.action.multi.allow_explicit_index to true."
+	}
+	switch r.status {
+	case http.StatusUnauthorized:
+		return codeAccessDenied, "The cluster does not know who asks. Ensure that the user and password, the API key or the role that the Elasticsearch sink uses are right."
+	case http.StatusForbidden:
+		if r.blocked() {
+			return codeBlocked, "The index or the cluster does not take writes: it is read-only, perhaps since a disk is nearly full. Lift the block. Delivery is tried again for the retry duration."
+		}
+		return codeAccessDenied, "Access to the cluster was denied. Ensure that the access policy of the domain, or the rights of the user, allow writing to the index."
+	case http.StatusTooManyRequests:
+		return codeThrottled, "The cluster has more to do than it can. Delivery goes on more slowly. If this lasts, make the cluster larger."
+	case http.StatusRequestEntityTooLarge:
+		return codeTooLarge, "The cluster, or a proxy in front of it, takes no requests as large as those that are sent. Smaller ones are sent from now on."
+	}
+	if r.lasting() {
+		return codeRefused, "The cluster refused the request, and will until a setting of the delivery stream or of the cluster is changed; its own words say why."
+	}
+	return codeUnavailable, "The cluster cannot take documents at the moment. Delivery is tried again for the retry duration."
+}

@@ -1,0 +1,239 @@
+package es
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	firehose "github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/catalog"
+	"hydrant/shared/objectname"
+	"hydrant/shared/objectstore"
+	"hydrant/shared/recordlog"
+)
+
+// errorType is what !{firehose:error-output-type} becomes, and the folder where nothing else is set.
+const errorType = "elasticsearch-failed"
+
+// Metadata of the file of failed documents, beside its own records and bytes: the rest of the batch's outcome, for who finds
+// the file because its writer did not get to acknowledge the batch.
+const (
+	metadataDelivered      = "hydrant-delivered"
+	metadataDeliveredBytes = "hydrant-delivered-bytes"
+	metadataExpired        = "hydrant-expired"
+	metadataVersion        = "hydrant-version"
+)
+
+// countTries is how often what is left to set aside is counted and written while more of it expires.
+const countTries = 4
+
+// failedObject is the file that a batch's failed documents become under one version of the configuration.
+func (t *try) failedObject(version int, to catalog.Destination) (objectstore.Object, error) {
+	s3 := to.ErrorsS3()
+	if s3 == nil {
+		return objectstore.Object{}, fmt.Errorf("version %d of the delivery stream has no S3 destination for failed documents", version)
+	}
+	o := objectstore.Object{
+		Bucket: catalog.Bucket(aws.ToString(s3.BucketARN)), Role: aws.ToString(s3.RoleARN),
+		Stream: t.Stream.Name, ARN: t.Stream.ARN, Batch: t.Batch.ID(),
+	}
+	if e := s3.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
+		o.KMS = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN)
+	}
+	var err error
+	o.Key, err = failedKey(t.installation, t.Batch, version, s3)
+	return o, err
+}
+
+// failedKey is the file's name: the evaluated prefix for failed records, and the guide's object name. What is random in it is
+// derived from the batch, so that every attempt means the same file.
+func failedKey(installation string, d batch.Descriptor, version int, s3 *firehose.ExtendedS3DestinationDescription) (string, error) {
+	prefix, err := objectname.ParseError(aws.ToString(s3.Prefix), aws.ToString(s3.ErrorOutputPrefix))
+	if err != nil {
+		return "", fmt.Errorf("version %d of the delivery stream: %w", version, err)
+	}
+	identity := identify(installation, d)
+	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Seed: identity[:], ErrorType: errorType})
+	return folder + objectname.Name(string(d.Stream), version, d.Oldest, nil, uuid(identity)), nil
+}
+
+// identify is SHA-256 over what makes the batch's file of failed documents this one and no other, as that of the batch's other
+// objects (see the S3 sink). Each field is preceded by its length.
+func identify(installation string, d batch.Descriptor) [sha256.Size]byte {
+	var fields []byte
+	for _, field := range []string{
+		installation, string(d.StreamID), string(d.Leg), strconv.Itoa(int(d.Shard)),
+		strconv.FormatUint(d.First, 10), strconv.FormatInt(d.Oldest.UnixNano(), 10), errorType,
+	} {
+		fields = append(binary.BigEndian.AppendUint32(fields, uint32(len(field))), field...)
+	}
+	return sha256.Sum256(fields)
+}
+
+// uuid is one of version 8 (RFC 9562), made of 122 bits of a hash.
+func uuid(identity [sha256.Size]byte) string {
+	id := identity[:16]
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	text := hex.EncodeToString(id)
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
+
+// count reads what is to be set aside, for its number and bytes, and finds out what of it has expired.
+func (t *try) count(ctx context.Context) (records int, size int64, err error) {
+	err = t.read(ctx, t.unsettled, func(m recordlog.Message, start int) error {
+		for i, length := range m.Lengths {
+			if t.unsettled(start + i) {
+				records++
+				size += int64(length)
+			}
+		}
+		return nil
+	})
+	return records, size, err
+}
+
+// unsettled tells whether a record is set aside, now that nothing is sent any more.
+func (t *try) unsettled(ordinal int) bool {
+	return t.ledger.pending(ordinal) || t.ledger.failed(ordinal)
+}
+
+// errFewer says that more of the batch expired while it was set aside.
+var errFewer = errors.New("fewer documents are left than there were a moment ago")
+
+// setAside writes the file of failed documents, once, and returns it with the outcome in its metadata; nil if nothing is left
+// to set aside.
+func (t *try) setAside(ctx context.Context, ended time.Time) (objectstore.Object, *objectstore.Found, error) {
+	o, err := t.failedObject(t.Stream.Version, t.Stream.Destination)
+	if err != nil {
+		return o, nil, internal(err)
+	}
+	for attempt := 1; ; attempt++ {
+		records, size, err := t.count(ctx)
+		if err != nil || records == 0 {
+			return o, nil, err
+		}
+		o.Metadata = t.outcome(records, size)
+		found, err := t.store.Create(ctx, objectstore.Write{
+			Object: o, Again: t.mayRepeat(), Held: t.Held,
+			Body: func(ctx context.Context, w io.Writer) error { return t.writeFailed(ctx, w, records, ended) },
+		})
+		if !errors.Is(err, errFewer) || attempt == countTries {
+			return o, found, err
+		}
+	}
+}
+
+// outcome is the batch's, as the file's metadata have it.
+func (t *try) outcome(records int, size int64) map[string]string {
+	settled := t.ledger.tally()
+	metadata := map[string]string{
+		objectstore.MetadataRecords: strconv.Itoa(records),
+		objectstore.MetadataBytes:   strconv.FormatInt(size, 10),
+		metadataDelivered:           strconv.Itoa(settled.done),
+		metadataDeliveredBytes:      strconv.FormatInt(t.ledger.bytes, 10),
+		metadataExpired:             strconv.Itoa(t.Batch.Records - settled.done - records),
+		metadataVersion:             strconv.Itoa(t.Stream.Version),
+	}
+	return maps.Clone(metadata)
+}
+
+// writeFailed writes the lines. Of the same ledger it writes the same bytes, however often.
+func (t *try) writeFailed(ctx context.Context, w io.Writer, records int, ended time.Time) error {
+	lines := failedLines{w: bufio.NewWriterSize(w, 64<<10), ledger: t.ledger, named: t.naming(t.known()), ended: ended, rest: t.rest()}
+	err := t.read(ctx, t.unsettled, func(m recordlog.Message, start int) error {
+		from := 0
+		for i, length := range m.Lengths {
+			if t.unsettled(start + i) {
+				if err := lines.write(m, start+i, i, m.Payload[from:from+length]); err != nil {
+					return err
+				}
+			}
+			from += length
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if lines.count != records {
+		return errFewer
+	}
+	return lines.w.Flush()
+}
+
+// rest is the reason of documents that were not sent: what kept the last pass from it.
+func (t *try) rest() reason {
+	why := reason{Text: "not sent: the retry duration was over before the server could be reached"}
+	if t.worst == nil {
+		return why
+	}
+	var r *refusal
+	if errors.As(t.worst, &r) {
+		why.Status = r.status
+	}
+	why.Text = "not sent: " + bounded(t.worst.Error())
+	return why
+}
+
+// known is the server as far as it is known, without asking.
+func (t *try) known() version {
+	to, err := t.servers.of(t.Stream)
+	if err != nil {
+		return version{}
+	}
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	return to.is
+}
+
+// failedLines writes failed documents in the guide's form, one line each.
+type failedLines struct {
+	w      *bufio.Writer
+	ledger *ledger
+	named  naming
+	ended  time.Time
+	rest   reason // of documents that were never sent, since others before them got no answer
+	count  int
+	line   []byte
+}
+
+func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []byte) error {
+	why, attempts := f.rest, 0
+	if r := f.ledger.reason(ordinal); r != nil {
+		why, attempts = *r, r.Attempts
+		if !r.Final {
+			attempts = f.ledger.tries
+		}
+	}
+	id := f.named.id(m.Sequence, index)
+	b := f.line[:0]
+	b = append(b, `{"attemptsMade":`...)
+	b = strconv.AppendInt(b, int64(attempts), 10)
+	b = strconv.AppendInt(append(b, `,"arrivalTimestamp":`...), m.Arrived.UnixMilli(), 10)
+	b = append(append(b, `,"errorCode":`...), quoted(why.code())...)
+	b = append(append(b, `,"errorMessage":`...), quoted(why.message(id))...)
+	b = strconv.AppendInt(append(b, `,"attemptEndingTimestamp":`...), f.ended.UnixMilli(), 10)
+	b = append(append(b, `,"esDocumentId":`...), quoted(id)...)
+	b = append(append(b, `,"esIndexName":`...), quoted(f.named.indexOf(m.Arrived))...)
+	b = append(append(b, `,"esTypeName":`...), quoted(f.named.typeName)...)
+	b = append(b, `,"rawData":"`...)
+	b = base64.StdEncoding.AppendEncode(b, record)
+	b = append(b, "\"}\n"...)
+	f.line = b
+	f.count++
+	_, err := f.w.Write(b)
+	return err
+}

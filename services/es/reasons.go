@@ -1,0 +1,72 @@
+package es
+
+import (
+	"strconv"
+	"strings"
+)
+
+// mostReasons bounds the different reasons that are kept of one batch.
+const mostReasons = 512
+
+// reason is why a document is not in the index. Documents that fail alike share one.
+type reason struct {
+	Final    bool   // it is not sent again
+	Status   int    // HTTP's, of the document's answer or of the request's; 0 without an answer
+	Text     string // in Elasticsearch's words, with idMark for the document's id
+	Attempts int    // how often a document was sent; counted for the final ones only
+}
+
+// idMark stands for the id of the document in a reason's text: Elasticsearch names it in many, which would else all differ.
+const idMark = "\x00"
+
+// code is the guide's error code: the status that the server gave, or would have given.
+func (r reason) code() string { return strconv.Itoa(r.Status) }
+
+// message is the text for one document.
+func (r reason) message(id string) string { return strings.ReplaceAll(r.Text, idMark, id) }
+
+// logged is the text for a log: of no document in particular, and without any of it.
+func (r reason) logged() string {
+	return withoutValues(strings.ReplaceAll(r.Text, idMark, "…"))
+}
+
+// reasonOf is the reason in an answer for one document.
+func reasonOf(a itemAnswer, id string, final bool, attempts int) reason {
+	text := a.reason
+	if a.kind != "" {
+		text = a.kind + ": " + text
+	}
+	if text == "" {
+		text = "status " + strconv.Itoa(a.status)
+	}
+	r := reason{Final: final, Status: a.status, Text: text}
+	if id != "" {
+		r.Text = strings.ReplaceAll(text, id, idMark)
+	}
+	if final {
+		r.Attempts = attempts
+	}
+	return r
+}
+
+// withoutDetail is what is kept of a reason when there are very many: without what its text quotes, and at last its kind alone.
+func (r reason) withoutDetail() []reason {
+	plain, short := r, r
+	plain.Text = withoutValues(r.Text)
+	var out strings.Builder
+	for i, part := range strings.Split(plain.Text, "[") {
+		if i > 0 {
+			_, after, closed := strings.Cut(part, "]")
+			out.WriteString("[…]")
+			if closed {
+				part = after
+			} else {
+				part = ""
+			}
+		}
+		out.WriteString(part)
+	}
+	plain.Text = out.String()
+	short.Text, _, _ = strings.Cut(plain.Text, ":")
+	return []reason{plain, short}
+}

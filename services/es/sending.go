@@ -1,0 +1,111 @@
+package es
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+)
+
+// slowest is the rate in bytes a second below which a request counts as stuck.
+const slowest = 64 << 10
+
+// sending is a request on its way, with what it needs.
+type sending struct {
+	*request
+	packed  []byte // the body, if it is compressed
+	answers []itemAnswer
+	to      version
+	timeout time.Duration // for an answer, when all is sent
+	gzip    bool
+
+	failure error // nil, or a refusal
+}
+
+// filter leaves out of the answer what nobody reads: it would be as large as the request. The ids stay, to compare.
+func filter() []string {
+	return []string{
+		"items.*._id", "items.*.status", "items.*.error.type", "items.*.error.reason", "items.*.error.caused_by.type", "items.*.error.caused_by.reason",
+	}
+}
+
+func (s *sending) bulk(body *body) esapi.BulkRequest {
+	b := esapi.BulkRequest{
+		FilterPath: filter(),
+		// The server answers in time even if a shard is not there, and says so, rather than be given up with nothing known.
+		Timeout: s.timeout / 2,
+		Header:  http.Header{"Content-Type": {"application/x-ndjson"}},
+		Body:    body,
+	}
+	if s.gzip {
+		b.Header.Set("Content-Encoding", "gzip")
+	}
+	if s.to.hidesSource() {
+		b.IncludeSourceOnError = aws.Bool(false)
+	}
+	return b
+}
+
+// run sends the request to its end. It changes nothing but what is of this sending.
+func (s *sending) run(ctx context.Context, to *server, packers *packers) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout+time.Duration(len(s.body))*time.Second/slowest)
+	defer cancel()
+	sent := s.body
+	if s.gzip {
+		s.packed = packers.pack(s.packed[:0], s.body)
+		sent = s.packed
+	}
+	body := newBody(sent)
+	defer body.shut()
+	answers, err := to.send(ctx, s, body)
+	s.answers, s.failure = answers, err
+}
+
+// packers keeps compressors, which are large.
+type packers struct{ pool sync.Pool }
+
+func (p *packers) pack(to, body []byte) []byte {
+	out := bytes.NewBuffer(to)
+	w, _ := p.pool.Get().(*gzip.Writer)
+	if w == nil {
+		w, _ = gzip.NewWriterLevel(out, gzip.BestSpeed) // its error is a wrong level
+	} else {
+		w.Reset(out)
+	}
+	defer p.pool.Put(w)
+	_, _ = w.Write(body) // into memory
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// buffers are the memory of requests, of all workers together. There are as many as were made at once, and never more.
+type buffers struct{ free chan *sending }
+
+func newBuffers(count int) *buffers {
+	b := &buffers{free: make(chan *sending, count)}
+	for range count {
+		b.free <- nil // to be made when it is needed
+	}
+	return b
+}
+
+// ready makes what was taken from free usable.
+func (b *buffers) ready(s *sending) *sending {
+	if s == nil {
+		s = &sending{request: &request{}}
+	}
+	s.reset()
+	s.answers, s.failure = s.answers[:0], nil
+	return s
+}
+
+// give gives one back.
+func (b *buffers) give(s *sending) { b.free <- s }
+
+// lent is how many are in use.
+func (b *buffers) lent() int { return cap(b.free) - len(b.free) }
