@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/objectstore"
 )
 
 // toSearch makes the destination Elasticsearch, with its S3 settings in a bucket, and an error log of each in a place of its own.
@@ -42,7 +43,7 @@ func inLeg(d batch.Descriptor, leg names.Leg) batch.Descriptor {
 // TestBackupOfSearch copies all documents as the destination's S3 settings say, and leaves the indexing to others.
 func TestBackupOfSearch(t *testing.T) {
 	r := newRig(t)
-	_, err := r.s3.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
+	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
 	r.start()
 	s := r.stream("demo", toSearch(types.AmazonopensearchserviceS3BackupModeAllDocuments, "copies", "source/"))
@@ -78,7 +79,7 @@ func TestBackupOfSearchThatFails(t *testing.T) {
 		}
 		return err == nil
 	})
-	wantEqual(t, "the code", entry.ErrorCode, codeNoSuchBucket)
+	wantEqual(t, "the code", entry.ErrorCode, objectstore.CodeNoSuchBucket)
 	wantEqual(t, "the destination", entry.Destination, "arn:aws:s3:::missing")
 	wantEqual(t, "the batch", entry.Batch, d.ID())
 	s.replace(toSearch(types.AmazonopensearchserviceS3BackupModeAllDocuments, "data", ""))

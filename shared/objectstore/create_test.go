@@ -246,6 +246,22 @@ func TestBodyFails(t *testing.T) {
 	}
 }
 
+// TestBodyThatGoesOn does not look at the errors of its writer: there is no object of what was left in the end.
+func TestBodyThatGoesOn(t *testing.T) {
+	r := newRig(t)
+	r.s3.Fail("CreateMultipartUpload", 1, s3test.Answer(http.StatusForbidden, "AccessDenied"))
+	_, err := r.store().Create(t.Context(), writing(0, func(w *Write) {
+		w.Body = func(_ context.Context, out io.Writer) error {
+			for range 7 {
+				_, _ = out.Write(noise(1 << 20))
+			}
+			return nil
+		}
+	}))
+	wantError(t, err, delivery.Permanent, CodeAccessDenied, "CreateMultipartUpload")
+	r.wantNone()
+}
+
 // TestStops ends a write whose time is over: it returns, and leaves no upload.
 func TestStops(t *testing.T) {
 	r := newRig(t)

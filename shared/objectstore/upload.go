@@ -97,9 +97,17 @@ func (u *upload) run(ctx context.Context) (*Found, error) {
 	return found, err
 }
 
-// fill has the body written into parts.
+// fill has the body written into parts. What was refused once stays refused, also for a body that does not look at errors:
+// it would leave something out.
 func (u *upload) fill(ctx context.Context) error {
-	if err := u.Body(ctx, writerFunc(func(p []byte) error { return u.add(ctx, p) })); err != nil {
+	var broken error
+	err := u.Body(ctx, writerFunc(func(p []byte) error {
+		if broken == nil {
+			broken = u.add(ctx, p)
+		}
+		return broken
+	}))
+	if err = cmp.Or(err, broken); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
