@@ -230,7 +230,7 @@ func TestBatchOfUnreadableStreamStays(t *testing.T) {
 	first := i.cut(describe(stream, 0))
 	natstest.WaitFor(t, "the first batch is in hand", func() bool { return len(to.tried(first)) > 0 })
 	second := i.cut(describe(stream, 1))
-	if _, err := kv.Put(t.Context(), stream.Name.Key(), []byte(`{"format":3,"name":"a"}`)); err != nil {
+	if _, err := kv.Put(t.Context(), stream.Name.Key(), fmt.Appendf(nil, `{"format":%d,"name":"a"}`, catalog.Format+1)); err != nil {
 		t.Fatal(err)
 	}
 	natstest.WaitFor(t, "the view has the newer document", func() bool { return r.view.Unreadable("a") != nil })
@@ -267,7 +267,7 @@ func TestOwner(t *testing.T) {
 	if d, err := own("another", 1); err != nil || d != nil {
 		t.Errorf("the owner of another incarnation is %+v, %v", d, err)
 	}
-	if _, err := kv.Put(t.Context(), "a", []byte(`{"format":3}`)); err != nil {
+	if _, err := kv.Put(t.Context(), "a", fmt.Appendf(nil, `{"format":%d}`, catalog.Format+1)); err != nil {
 		t.Fatal(err)
 	}
 	natstest.WaitFor(t, "the view has the newer document", func() bool { return r.view.Unreadable("a") != nil })
