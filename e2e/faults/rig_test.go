@@ -133,12 +133,12 @@ func (r *rig) startSink(kind, name string, programs deploy.Programs, seed uint64
 	r.t.Cleanup(proxy.Close)
 	r.s3[name] = proxy
 	admin := r.addr()
-	env := append(r.env[:len(r.env):len(r.env)],
-		"HYDRANT_S3_ENDPOINT="+proxy.URL(), "HYDRANT_S3_PATH_STYLE=true", "HYDRANT_S3_TIMEOUT=4s",
+	env := slices.Concat(r.env, []string{
+		"HYDRANT_S3_ENDPOINT=" + proxy.URL(), "HYDRANT_S3_PATH_STYLE=true", "HYDRANT_S3_TIMEOUT=4s",
 		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
-		"HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
-	)
-	r.start(kind, name, programs.Path("hydrant-"+kind), admin+"/readyz", append(env, settings...), "--admin-addr", admin)
+		"HYDRANT_ACK_WAIT=" + ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
+	}, settings)
+	r.start(kind, name, programs.Path("hydrant-"+kind), admin+"/readyz", env, "--admin-addr", admin)
 }
 
 func s3Client(endpoint string) *s3.Client {
