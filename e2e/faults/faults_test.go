@@ -202,3 +202,31 @@ func (r *rig) verdict(t *testing.T, options checker.Options) {
 	}
 	r.conclude(t)
 }
+
+// calm ends all faults.
+func (r *rig) calm() {
+	r.api.SetAll(false)
+	for _, proxy := range r.s3 {
+		proxy.SetAll(false)
+	}
+	for _, proxy := range r.search {
+		proxy.SetAll(false)
+	}
+	r.awaitReady()
+}
+
+// conclude says what was done, and looks for what no fault excuses.
+func (r *rig) conclude(t *testing.T) {
+	t.Log("API:", r.api.Counts())
+	for name, proxy := range r.s3 {
+		t.Logf("S3 before %s: %s", name, proxy.Counts())
+	}
+	for name, proxy := range r.search {
+		t.Logf("search node before %s: %s", name, proxy.Counts())
+	}
+	t.Log("went off:", r.wentOff())
+	r.checkLogs(t)
+	if t.Failed() {
+		r.keepLogs(t)
+	}
+}
