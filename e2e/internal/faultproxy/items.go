@@ -21,19 +21,18 @@ func (p *Search) withhold(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	setBody(r, forwarded(items))
+	r.Header.Del("Accept-Encoding") // the answer has to be read
 	resp := p.ask(ctx, r, d)
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode == http.StatusOK {
+		answer, err = splice(items, answer)
+	}
 	if err != nil {
 		p.tally.add(NodeLost)
 		hangUp(r)
 	}
 	p.tally.add(ItemsThrottled)
-	if resp.StatusCode == http.StatusOK {
-		if answer, err = splice(items, answer); err != nil {
-			hangUp(r)
-		}
-	}
 	dropHopHeaders(resp.Header)
 	resp.Header.Set("Content-Length", strconv.Itoa(len(answer)))
 	give(w, resp, answer)

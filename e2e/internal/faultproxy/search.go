@@ -147,6 +147,9 @@ func (p *Search) partly(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // relay forwards the request, and gives the answer to the client unless it is to be lost.
 func (p *Search) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision) {
+	if d.fault == Truncated {
+		r.Header.Del("Accept-Encoding") // half of a packed answer would not even be begun to read
+	}
 	resp := p.ask(ctx, r, d)
 	defer func() { _ = resp.Body.Close() }()
 	p.tally.add(d.fault)

@@ -1,6 +1,7 @@
 package faultproxy_test
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,15 @@ func (x *index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.took[action.Create.ID] = lines[i+1]
 		items = append(items, map[string]any{"create": map[string]any{"_id": action.Create.ID, "status": 201}})
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": false, "items": items})
+	var out io.Writer = w
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		// As a node does for whoever takes it, which Go's clients do unasked.
+		w.Header().Set("Content-Encoding", "gzip")
+		packed := gzip.NewWriter(w)
+		defer packed.Close()
+		out = packed
+	}
+	_ = json.NewEncoder(out).Encode(map[string]any{"errors": false, "items": items})
 }
 
 func (x *index) ids() []string {
