@@ -47,8 +47,8 @@ test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the test
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./...  # builds the programs, so never cached
 
 .PHONY: faults
-faults: ## kill, stop and cut everything under load for DURATION (2m); SEED repeats a run
-	cd e2e && go test -count=1 -timeout 30m -v -run TestFaults ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+faults: may-have-search-nodes ## kill, stop and cut everything under load for DURATION (2m) for each destination; SEED repeats a run
+	cd e2e && go test -count=1 -timeout 30m -v -run 'TestFaults|TestSearchFaults' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
 
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,7 +15,7 @@ import (
 	"hydrant/shared/record"
 )
 
-// drain waits until everything that was acknowledged must be in S3: no message is behind a buffer's cursor, and no batch
+// drain waits until everything that was acknowledged must be where it goes: no message is behind a buffer's cursor, and no batch
 // is behind a sink's acknowledgements. It is asked of JetStream itself, not of Hydrant.
 func (r *rig) drain(within time.Duration) {
 	r.t.Helper()
@@ -50,7 +51,7 @@ func (r *rig) undelivered(ctx context.Context) (string, error) {
 		if !ok {
 			continue
 		}
-		for _, leg := range r.legs(string(log.Stream)) {
+		for _, leg := range r.goes[string(log.Stream)] {
 			left, err := behind(ctx, batches, leg, log, info.State.LastSeq)
 			if left != "" || err != nil {
 				return left, err
@@ -58,14 +59,6 @@ func (r *rig) undelivered(ctx context.Context) (string, error) {
 		}
 	}
 	return "", streams.Err()
-}
-
-// legs are the ways that the records of a delivery stream of the rig have to go.
-func (r *rig) legs(stream string) []names.Leg {
-	if r.backedUp[stream] {
-		return []names.Leg{names.LegS3, names.LegBackup}
-	}
-	return []names.Leg{names.LegS3}
 }
 
 func behind(ctx context.Context, batches jetstream.Stream, leg names.Leg, log names.Log, last uint64) (string, error) {
@@ -100,12 +93,18 @@ func (r *rig) check(leg names.Leg, options checker.Options) *checker.Report {
 	from := bucket
 	if leg == names.LegBackup {
 		from = backupBucket
-		options.Expects = func(stream string) bool { return r.backedUp[stream] }
 	}
 	objects, err := checker.Objects(r.t.Context(), r.direct, from, "")
 	r.must(err)
+	return r.judge(leg, objects, options)
+}
+
+// judge compares the objects of a leg with the ledger.
+func (r *rig) judge(leg names.Leg, objects []checker.Object, options checker.Options) *checker.Report {
+	r.t.Helper()
 	options.Leg, options.Ordered = string(leg), true
 	options.Locate = locate
+	options.Expects = func(stream string) bool { return slices.Contains(r.goes[stream], leg) }
 	report, err := checker.Check(r.t.Context(), r.ledger, objects, options)
 	r.must(err)
 	return report

@@ -24,14 +24,18 @@ import (
 const point = "kill at "
 
 // points are the named places at which a process is killed.
-func points() []schedule.Action {
-	var actions []schedule.Action
-	for kind, at := range map[string][]string{
+func points(kinds ...string) []schedule.Action {
+	all := map[string][]string{
 		"ingest": {"ingest.before-publish", "ingest.published"},
 		"buffer": {"buffer.before-publish", "buffer.published"},
 		"s3sink": {"s3sink.before-complete", "s3sink.uploaded", "sink.delivered", "sink.before-ack"},
-	} {
-		for _, name := range at {
+		"es": {
+			"es.before-bulk", "es.after-bulk", "es.before-failed-file", "es.failed-file", "sink.kept", "sink.delivered", "sink.before-ack",
+		},
+	}
+	var actions []schedule.Action
+	for _, kind := range kinds {
+		for _, name := range all[kind] {
 			actions = append(actions, schedule.Action{
 				Name: point + name, Reach: schedule.One, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second,
 			})
@@ -79,10 +83,20 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 		r.setS3(t, ordinary())
 	case event.Action == schedule.Reconfigure:
 		r.reconfigure(t, pick)
+	case event.Action == schedule.SearchStorm:
+		r.setSearch(t, searchStorm())
+		over()
+		r.setSearch(t, searchOrdinary())
+	case event.Action == schedule.BlockWrites:
+		r.blockWrites(t, over)
 	case event.Action == schedule.KillInComplete:
-		r.killInS3(t, event, faultproxy.CompleteMultipart, faultproxy.BeforeForward)
+		r.killInRequest(t, event, r.s3[event.Targets[0].Name], faultproxy.BeforeForward, faultproxy.CompleteMultipart)
 	case event.Action == schedule.KillAfterUpload:
-		r.killInS3(t, event, "", faultproxy.BeforeAnswer)
+		r.killInRequest(t, event, r.s3[event.Targets[0].Name], faultproxy.BeforeAnswer, faultproxy.PutObject, faultproxy.CompleteMultipart)
+	case event.Action == schedule.KillInBulk:
+		r.killInRequest(t, event, r.search[event.Targets[0].Name], faultproxy.BeforeForward, faultproxy.Bulk)
+	case event.Action == schedule.KillAfterBulk:
+		r.killInRequest(t, event, r.search[event.Targets[0].Name], faultproxy.BeforeAnswer, faultproxy.Bulk)
 	case event.Action == schedule.Pause, event.Action == schedule.PauseReplicas:
 		r.each(t, event, func(p *part) error { return p.Pause() })
 		over()
@@ -131,14 +145,15 @@ func (p *part) arm(t *testing.T, name, action string) {
 	}
 }
 
-// killInS3 kills a sink while a request of it is with S3.
-func (r *rig) killInS3(t *testing.T, event schedule.Event, kind faultproxy.Kind, phase faultproxy.Phase) {
+// hooked is a proxy that tells of its requests.
+type hooked interface{ OnRequest(hook faultproxy.Hook) }
+
+// killInRequest kills a sink while a request of it is with a proxy.
+func (r *rig) killInRequest(t *testing.T, event schedule.Event, proxy hooked, phase faultproxy.Phase, kinds ...faultproxy.Kind) {
 	p := r.parts[event.Targets[0].Name]
-	proxy := r.s3[p.Name()]
 	var settled atomic.Bool // it went off, or was disarmed
 	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
-		upload := what == faultproxy.PutObject || what == faultproxy.CompleteMultipart
-		if at == phase && (what == kind || kind == "" && upload) && settled.CompareAndSwap(false, true) {
+		if at == phase && slices.Contains(kinds, what) && settled.CompareAndSwap(false, true) {
 			p.Kill()
 		}
 	})

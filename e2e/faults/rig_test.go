@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,10 +25,12 @@ import (
 
 	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/faultproxy"
 	"hydrant/e2e/internal/proc"
 	"hydrant/e2e/internal/producer"
 	"hydrant/e2e/internal/schedule"
+	"hydrant/shared/names"
 )
 
 const (
@@ -46,15 +49,20 @@ type rig struct {
 	direct *s3.Client // past the proxies
 	js     jetstream.JetStream
 
+	s3addr string
+	env    []string // of every service
+
 	parts   map[string]*part
 	targets []schedule.Target
 	api     *faultproxy.API
-	s3      map[string]*faultproxy.S3 // one before each sink, by the sink's name
+	s3      map[string]*faultproxy.S3     // S3 as each sink sees it, by the sink's name
+	search  map[string]*faultproxy.Search // the search node as each sink sees it
+	node    *esnode.Node                  // nil if there is none
 
 	ledger *checker.Ledger
 	client *firehose.Client
 
-	backedUp map[string]bool // by delivery stream
+	goes map[string][]names.Leg // the ways that the records of a delivery stream have to go
 
 	mu  sync.Mutex
 	off map[string]int // how often each action that waits for its moment had it
@@ -65,40 +73,45 @@ type part struct {
 	*proc.Process
 	ready string // address of its readiness, if it has one
 	armed string // file that arms its fault points
+	log   string // file that is its own
 	event sync.Mutex
 }
 
 // newRig starts an installation; settings are environment variables that come last, and so win.
 func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...string) *rig {
-	r := &rig{t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, ledger: checker.NewLedger(), backedUp: map[string]bool{}, off: map[string]int{}}
-	client, monitor, s3addr := r.addr(), r.addr(), r.addr()
+	r := &rig{
+		t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, search: map[string]*faultproxy.Search{},
+		ledger: checker.NewLedger(), goes: map[string][]names.Leg{}, off: map[string]int{},
+	}
+	client, monitor := r.addr(), r.addr()
+	r.s3addr = r.addr()
 	config := filepath.Join(r.dir, "nats.conf")
 	r.must(os.WriteFile(config, deploy.NATSConfig(client, monitor, filepath.Join(r.dir, "nats"), 8<<30), 0o600))
 	r.start("nats", "nats", programs.Path("nats-server"), monitor+"/healthz", nil, "-c", config)
 	s3dir := filepath.Join(r.dir, "s3")
 	r.must(os.MkdirAll(s3dir, 0o750))
-	r.start("s3", "s3", programs.Path("hydrant"), "", deploy.S3Env(s3addr, s3dir), "s3-server", "--alone")
+	r.start("s3", "s3", programs.Path("hydrant"), "", deploy.S3Env(r.s3addr, s3dir), "s3-server", "--alone")
 
-	env := []string{"HYDRANT_NATS_URL=nats://" + client, "HYDRANT_NATS_MONITOR_URL=http://" + monitor}
+	r.env = []string{"HYDRANT_NATS_URL=nats://" + client, "HYDRANT_NATS_MONITOR_URL=http://" + monitor}
 	var backends []string
 	for n := range replicas {
 		api, admin := r.addr(), r.addr()
 		backends = append(backends, api)
-		r.start("ingest", fmt.Sprintf("ingest-%d", n+1), programs.Path("hydrant-ingest"), admin+"/readyz", env, "--listen", api, "--admin-addr", admin)
+		r.start("ingest", fmt.Sprintf("ingest-%d", n+1), programs.Path("hydrant-ingest"), admin+"/readyz", r.env, "--listen", api, "--admin-addr", admin)
 	}
 	for n := range replicas {
 		admin := r.addr()
-		r.start("buffer", fmt.Sprintf("buffer-%d", n+1), programs.Path("hydrant-buffer"), admin+"/readyz", env, "--admin-addr", admin)
+		r.start("buffer", fmt.Sprintf("buffer-%d", n+1), programs.Path("hydrant-buffer"), admin+"/readyz", r.env, "--admin-addr", admin)
 	}
 	for n := range replicas {
-		r.startSink(fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), s3addr, env, settings)
+		r.startSink("s3sink", fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), settings)
 	}
 	var err error
 	r.api, err = faultproxy.NewAPI(seed, backends...)
 	r.must(err)
 	t.Cleanup(r.api.Close)
 	r.client = producer.NewClient(r.api.URL(), &http.Client{Timeout: 15 * time.Second})
-	r.direct = s3Client("http://" + s3addr)
+	r.direct = s3Client("http://" + r.s3addr)
 	conn, err := nats.Connect("nats://"+client, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
 	r.must(err)
 	t.Cleanup(conn.Close)
@@ -114,18 +127,18 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...str
 
 // startSink starts a sink behind an S3 proxy of its own, so that a hook of the proxy knows whom to kill. Its parts are
 // small and its times short, so that two minutes hold many of each.
-func (r *rig) startSink(name string, programs deploy.Programs, seed uint64, s3addr string, env, settings []string) {
-	proxy, err := faultproxy.NewS3(seed, s3addr)
+func (r *rig) startSink(kind, name string, programs deploy.Programs, seed uint64, settings []string) {
+	proxy, err := faultproxy.NewS3(seed, r.s3addr)
 	r.must(err)
 	r.t.Cleanup(proxy.Close)
 	r.s3[name] = proxy
 	admin := r.addr()
-	env = append(env[:len(env):len(env)],
-		"HYDRANT_S3_ENDPOINT="+proxy.URL(), "HYDRANT_S3_PATH_STYLE=true", "HYDRANT_S3_TIMEOUT=4s",
+	env := slices.Concat(r.env, []string{
+		"HYDRANT_S3_ENDPOINT=" + proxy.URL(), "HYDRANT_S3_PATH_STYLE=true", "HYDRANT_S3_TIMEOUT=4s",
 		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
-		"HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
-	)
-	r.start("s3sink", name, programs.Path("hydrant-s3sink"), admin+"/readyz", append(env, settings...), "--admin-addr", admin)
+		"HYDRANT_ACK_WAIT=" + ackWait.String(), "HYDRANT_RETRY_MIN=200ms", "HYDRANT_RETRY_MAX=2s", "HYDRANT_PART_SIZE=5242880",
+	}, settings)
+	r.start(kind, name, programs.Path("hydrant-"+kind), admin+"/readyz", env, "--admin-addr", admin)
 }
 
 func s3Client(endpoint string) *s3.Client {
@@ -137,14 +150,14 @@ func s3Client(endpoint string) *s3.Client {
 
 func (r *rig) start(kind, name, path, ready string, env []string, args ...string) {
 	armed := filepath.Join(r.dir, name+".armed")
+	log := filepath.Join(r.dir, name+".log")
 	p := proc.StartTest(r.t, proc.Spec{
-		Name: name, Path: path, Args: args, Env: append(env[:len(env):len(env)], "HYDRANT_FAULTPOINT="+armed),
-		LogFile: filepath.Join(r.dir, name+".log"),
+		Name: name, Path: path, Args: args, Env: append(env[:len(env):len(env)], "HYDRANT_FAULTPOINT="+armed), LogFile: log,
 	})
 	if ready != "" {
 		ready = "http://" + ready
 	}
-	r.parts[name] = &part{Process: p, ready: ready, armed: armed}
+	r.parts[name] = &part{Process: p, ready: ready, armed: armed, log: log}
 	r.targets = append(r.targets, schedule.Target{Kind: kind, Name: name})
 }
 
@@ -199,14 +212,21 @@ func withBackup(to *types.ExtendedS3DestinationConfiguration) *types.ExtendedS3D
 	return to
 }
 
-// createStream makes a delivery stream; the proxies may be at work already.
+// createStream makes a delivery stream to S3; the proxies may be at work already.
 func (r *rig) createStream(name string, to *types.ExtendedS3DestinationConfiguration) {
 	r.t.Helper()
-	r.backedUp[name] = to.S3BackupConfiguration != nil
-	deploy.Eventually(r.t, "delivery stream "+name+" is made", func() bool {
-		_, err := r.client.CreateDeliveryStream(r.t.Context(), &firehose.CreateDeliveryStreamInput{
-			DeliveryStreamName: &name, ExtendedS3DestinationConfiguration: to,
-		})
+	legs := []names.Leg{names.LegS3}
+	if to.S3BackupConfiguration != nil {
+		legs = append(legs, names.LegBackup)
+	}
+	r.create(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: &name, ExtendedS3DestinationConfiguration: to}, legs)
+}
+
+func (r *rig) create(input *firehose.CreateDeliveryStreamInput, legs []names.Leg) {
+	r.t.Helper()
+	r.goes[*input.DeliveryStreamName] = legs
+	deploy.Eventually(r.t, "delivery stream "+*input.DeliveryStreamName+" is made", func() bool {
+		_, err := r.client.CreateDeliveryStream(r.t.Context(), input)
 		if err != nil {
 			r.t.Log(err)
 		}
@@ -216,7 +236,11 @@ func (r *rig) createStream(name string, to *types.ExtendedS3DestinationConfigura
 
 func (r *rig) producer(stream, id string, rng *rand.Rand, rate float64) *producer.Producer {
 	r.t.Helper()
-	p, err := producer.New(producer.Config{Client: r.client, Stream: stream, ID: id, Rand: rng, Ledger: r.ledger, Rate: rate})
+	config := producer.Config{Client: r.client, Stream: stream, ID: id, Rand: rng, Ledger: r.ledger, Rate: rate}
+	if slices.Contains(r.goes[stream], names.LegES) {
+		config.Documents, config.Bad = true, badShare
+	}
+	p, err := producer.New(config)
 	r.must(err)
 	return p
 }
@@ -237,8 +261,11 @@ func (r *rig) wentOff() map[string]int {
 // checkLogs looks for what no fault excuses: a panic, or a data race where the programs are built to find them
 // (GOFLAGS=-race).
 func (r *rig) checkLogs(t *testing.T) {
-	for name := range r.parts {
-		log, err := os.ReadFile(filepath.Join(r.dir, name+".log"))
+	for name, p := range r.parts {
+		if p.log == "" {
+			continue
+		}
+		log, err := os.ReadFile(p.log)
 		r.must(err)
 		for _, sign := range []string{"DATA RACE", "panic:", "msg=panic", "fatal error:"} {
 			if bytes.Contains(log, []byte(sign)) {
@@ -252,9 +279,12 @@ func (r *rig) checkLogs(t *testing.T) {
 func (r *rig) keepLogs(t *testing.T) {
 	dir, err := os.MkdirTemp("", "hydrant-faults-logs")
 	r.must(err)
-	for name := range r.parts {
-		log, err := os.ReadFile(filepath.Join(r.dir, name+".log"))
-		r.must(err)
+	for name, p := range r.parts {
+		log := []byte(p.LogTail(1 << 20))
+		if p.log != "" {
+			log, err = os.ReadFile(p.log)
+			r.must(err)
+		}
 		r.must(os.WriteFile(filepath.Join(dir, name+".log"), log, 0o600))
 	}
 	t.Log("logs are in", dir)

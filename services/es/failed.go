@@ -19,6 +19,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/faultpoint"
 	"hydrant/shared/objectname"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
@@ -126,10 +127,12 @@ func (t *try) setAside(ctx context.Context, ended time.Time) (objectstore.Object
 			return o, nil, err
 		}
 		o.Metadata = t.outcome(records, size)
+		faultpoint.Hit("es.before-failed-file")
 		found, err := t.store.Create(ctx, objectstore.Write{
 			Object: o, Again: t.mayRepeat(), Held: t.Held,
 			Body: func(ctx context.Context, w io.Writer) error { return t.writeFailed(ctx, w, records, ended) },
 		})
+		faultpoint.Hit("es.failed-file")
 		if !errors.Is(err, errFewer) || attempt == countTries {
 			return o, found, err
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"hydrant/shared/faultpoint"
 )
 
 // slowest is the rate in bytes a second below which a request counts as stuck.
@@ -62,7 +64,9 @@ func (s *sending) run(ctx context.Context, to *server, packers *packers) {
 	}
 	body := newBody(sent)
 	defer body.shut()
+	faultpoint.Hit("es.before-bulk")
 	answers, err := to.send(ctx, s, body)
+	faultpoint.Hit("es.after-bulk")
 	s.answers, s.failure = answers, err
 }
 

@@ -154,7 +154,7 @@ func (c *check) read(ctx context.Context, d delivered) error {
 	damaged := func(found damage) {
 		c.report.add(Unparsable, "%s at byte %d: %v", d.name(), found.offset, found.cause)
 	}
-	size, err := d.lines(ctx, visit, damaged)
+	size, err := d.lines(ctx, MaxLine, visit, damaged)
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,9 @@ func (c *check) compareWithLedger() {
 	for _, record := range slices.SortedFunc(maps.Keys(c.ledger.entries), compareRecords) {
 		e := c.ledger.entries[record]
 		times := c.seen[record].times
-		c.count(e.outcome, times)
+		if times > 0 {
+			c.report.count(e.outcome)
+		}
 		if e.outcome != Acknowledged {
 			continue
 		}
@@ -294,20 +296,6 @@ func (c *check) compareWithLedger() {
 		if reason := claim(owners, record, e.recordID); reason != "" {
 			c.report.add(BadRecordID, "%s %s", record, reason)
 		}
-	}
-}
-
-func (c *check) count(outcome Outcome, times int) {
-	if times == 0 {
-		return
-	}
-	switch outcome {
-	case Acknowledged:
-		c.report.Delivered++
-	case Refused:
-		c.report.DeliveredRefused++
-	case Unknown:
-		c.report.DeliveredUnknown++
 	}
 }
 

@@ -35,6 +35,7 @@ type Ledger struct {
 
 type entry struct {
 	outcome     Outcome
+	form        Form
 	discardable bool
 	recordID    string
 	// The hash stands for the content, which would be too much to keep.
@@ -54,7 +55,7 @@ func NewLedger() *Ledger {
 // Offer enters a record that is about to be sent. It fails for content that ParseLine refuses and for a record that
 // was entered before: offering a record again as a new call may rightly deliver it twice, so nobody could judge it.
 func (l *Ledger) Offer(line []byte) (Record, error) {
-	record, err := ParseLine(line)
+	record, form, err := parseForm(line)
 	if err != nil {
 		return Record{}, fmt.Errorf("offered record %.60q: %w", line, err)
 	}
@@ -63,7 +64,7 @@ func (l *Ledger) Offer(line []byte) (Record, error) {
 	if l.entries[record] != nil {
 		return Record{}, fmt.Errorf("record %s was offered before", record)
 	}
-	l.entries[record] = &entry{hash: l.hash(line)}
+	l.entries[record] = &entry{form: form, hash: l.hash(line)}
 	return record, nil
 }
 

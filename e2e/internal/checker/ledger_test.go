@@ -2,6 +2,7 @@ package checker_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -80,15 +81,20 @@ func TestLedgerConcurrently(t *testing.T) {
 	}
 }
 
-func TestLine(t *testing.T) {
+func TestForms(t *testing.T) {
 	record := checker.Record{Stream: "orders.v-2_a", Producer: "p1", N: 18446744073709551615}
-	for _, size := range []int{0, 50, 51, 1000, checker.MaxLine} {
-		line := record.Line(size, rand.New(rand.NewPCG(1, 2)))
-		if got, err := checker.ParseLine(line); err != nil || got != record {
-			t.Errorf("size %d: got %v, %v", size, got, err)
-		}
-		if size >= 50 && len(line) != size {
-			t.Errorf("size %d: got %d bytes", size, len(line))
+	for _, form := range []checker.Form{checker.Plain, checker.Document, checker.List, checker.Mismatch} {
+		for _, size := range []int{0, 120, 121, 1000, checker.MaxLine} {
+			line := record.Form(form, size, rand.New(rand.NewPCG(1, 2)))
+			if got, err := checker.ParseLine(line); err != nil || got != record {
+				t.Errorf("%s of %d bytes: got %v, %v", form, size, got, err)
+			}
+			if size >= 120 && len(line) != size {
+				t.Errorf("%s of %d bytes has %d", form, size, len(line))
+			}
+			if json.Valid(line) != (form != checker.Plain) {
+				t.Errorf("%.80q is %s", line, form)
+			}
 		}
 	}
 }
@@ -113,6 +119,10 @@ func TestParseLineIsStrict(t *testing.T) {
 		"a name too long":   strings.Repeat("x", 65) + "|p1|1|abc\n",
 		"something before":  " orders|p1|1|abc\n",
 		"not ASCII padding": "orders|p1|1|é\n",
+		"space in JSON":     `{"stream":"orders","producer":"p1","n": 1,"padding":""}` + "\n",
+		"a member more":     `{"stream":"orders","producer":"p1","n":1,"padding":"","x":""}` + "\n",
+		"a member less":     `{"stream":"orders","producer":"p1","n":1}` + "\n",
+		"a long list":       `["orders","p1",1,"",""]` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if record, err := checker.ParseLine([]byte(line)); err == nil {
@@ -124,15 +134,22 @@ func TestParseLineIsStrict(t *testing.T) {
 
 func FuzzParseLine(f *testing.F) {
 	f.Add([]byte("orders|p1|1|abc\n"))
-	f.Add([]byte("orders|p1|1|\n"))
+	for _, form := range []checker.Form{checker.Plain, checker.Document, checker.List, checker.Mismatch} {
+		f.Add(checker.Record{Stream: "orders", Producer: "p1", N: 1}.Form(form, 0, nil))
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		record, err := checker.ParseLine(line)
 		if err != nil {
 			return
 		}
-		if !bytes.HasPrefix(line, []byte(record.String()+"|")) || bytes.IndexByte(line, '\n') != len(line)-1 {
-			t.Errorf("%q was parsed as %v", line, record)
+		for form, end := range map[checker.Form]int{checker.Plain: 1, checker.Document: 3, checker.List: 3, checker.Mismatch: 3} {
+			bare := record.Form(form, 0, nil)
+			before, behind := bare[:len(bare)-end], bare[len(bare)-end:]
+			if len(line) >= len(bare) && bytes.HasPrefix(line, before) && bytes.HasSuffix(line, behind) {
+				return
+			}
 		}
+		t.Errorf("%q was parsed as %v", line, record)
 	})
 }
 

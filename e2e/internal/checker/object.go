@@ -69,15 +69,15 @@ type damage struct {
 }
 
 // lines calls visit with every line of the object, the line feed included, and returns how many bytes it holds before
-// compression. A line that is longer than a record can be is damage, as is the compression's end where no end should be.
-func (o Object) lines(ctx context.Context, visit func(offset int64, line []byte), damaged func(damage)) (int64, error) {
+// compression. A line of more bytes than may be is damage, as is the compression's end where no end should be.
+func (o Object) lines(ctx context.Context, most int, visit func(offset int64, line []byte), damaged func(damage)) (int64, error) {
 	body, err := o.Open(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("object %s: %w", o.name(), err)
 	}
 	defer func() { _ = body.Close() }()
 	source := &observed{reader: body}
-	size, err := o.scan(source, visit, damaged)
+	size, err := o.scan(source, most, visit, damaged)
 	if source.err != nil {
 		return 0, fmt.Errorf("object %s: read: %w", o.name(), source.err)
 	}
@@ -88,18 +88,18 @@ func (o Object) lines(ctx context.Context, visit func(offset int64, line []byte)
 }
 
 // scan returns the size of what could be decoded, and why it could not go on.
-func (o Object) scan(source io.Reader, visit func(int64, []byte), damaged func(damage)) (int64, error) {
+func (o Object) scan(source io.Reader, most int, visit func(int64, []byte), damaged func(damage)) (int64, error) {
 	decoded, err := Decode(o.Encoding, source)
 	if err != nil {
 		return 0, err
 	}
-	lines := bufio.NewReaderSize(decoded, MaxLine)
+	lines := bufio.NewReaderSize(decoded, most)
 	var offset int64
 	for {
 		line, err := lines.ReadSlice('\n')
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			damaged(damage{offset, fmt.Errorf("more than %d bytes without a line feed", MaxLine)})
+			damaged(damage{offset, fmt.Errorf("more than %d bytes without a line feed", most)})
 			skipped, err := skipLine(lines)
 			offset += int64(len(line)) + skipped
 			if err != nil {

@@ -12,14 +12,15 @@
 //   - the batches of a delivery stream, leg and shard follow each other without gap or overlap, each is in one object,
 //     and each object holds the records and bytes that its metadata says.
 //
+// CheckDocuments does the same for delivery streams to a search node, whose records are in an index or in a file of failed
+// documents.
+//
 // The checker is of use only while it can fail: its tests damage a healthy bucket in every way above, and each must be
 // found under the right kind.
 package checker
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -28,10 +29,11 @@ import (
 // MaxLine is the size of the largest record that the API accepts, in bytes, the line feed included.
 const MaxLine = 1000 * 1024
 
-const fieldSeparator = '|'
+const fieldSeparator = "|"
 
 // Record identifies a record: the n-th that a producer offered to a delivery stream. Its content is one line,
-// <stream>|<producer>|<n>|<padding>, so that a delivered object can be taken apart without knowing what is in it.
+// <stream>|<producer>|<n>|<padding> or the same as JSON, so that a delivered object can be taken apart without knowing what
+// is in it.
 type Record struct {
 	Stream   string
 	Producer string
@@ -40,7 +42,7 @@ type Record struct {
 
 // String returns the line's fields without the padding.
 func (r Record) String() string {
-	return r.Stream + "|" + r.Producer + "|" + strconv.FormatUint(r.N, 10)
+	return r.Stream + fieldSeparator + r.Producer + fieldSeparator + strconv.FormatUint(r.N, 10)
 }
 
 func compareRecords(a, b Record) int {
@@ -51,47 +53,15 @@ func compareRecords(a, b Record) int {
 	)
 }
 
-// Line returns the record's content, padded at random to size bytes; a size too small for the fields gives the
-// shortest line there is.
-func (r Record) Line(size int, rng *rand.Rand) []byte {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	line := make([]byte, 0, max(size, len(r.Stream)+len(r.Producer)+24))
-	line = append(line, r.String()...)
-	line = append(line, fieldSeparator)
-	for len(line) < size-1 {
-		// One draw makes ten letters of six bits each.
-		for draw, i := rng.Uint64(), 0; i < 10 && len(line) < size-1; draw, i = draw>>6, i+1 {
-			line = append(line, letters[draw&63])
-		}
-	}
-	return append(line, '\n')
-}
+// Line returns the record's content in the plain form, padded at random to size bytes; a size too small for the fields gives
+// the shortest line there is.
+func (r Record) Line(size int, rng *rand.Rand) []byte { return r.Form(Plain, size, rng) }
 
-// ParseLine takes a line apart, its line feed included. It accepts only what Line produces: anything else in an object
-// did not come from a producer.
+// ParseLine takes a line apart, its line feed included, of any form. It accepts only what Form produces: anything else in an
+// object did not come from a producer.
 func ParseLine(line []byte) (Record, error) {
-	body, ok := bytes.CutSuffix(line, []byte{'\n'})
-	if !ok {
-		return Record{}, errors.New("no line feed at the end")
-	}
-	fields := bytes.Split(body, []byte{fieldSeparator})
-	if len(fields) != 4 {
-		return Record{}, fmt.Errorf("%d fields instead of 4", len(fields))
-	}
-	n, err := parseDecimal(string(fields[2]))
-	if err != nil {
-		return Record{}, fmt.Errorf("record number: %w", err)
-	}
-	record := Record{Stream: string(fields[0]), Producer: string(fields[1]), N: n}
-	switch {
-	case !isName(fields[0]):
-		return Record{}, errors.New("the delivery stream's name is not one")
-	case !isName(fields[1]):
-		return Record{}, errors.New("the producer's name is not one")
-	case !isText(fields[3]):
-		return Record{}, errors.New("the padding holds foreign bytes")
-	}
-	return record, nil
+	record, _, err := parseForm(line)
+	return record, err
 }
 
 // isName tells whether b could be a delivery stream's name, which has from 1 to 64 characters.

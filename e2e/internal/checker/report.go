@@ -41,6 +41,16 @@ const (
 	Gap Kind = "gap between batches"
 	// Overlap: sequences were delivered by two batches.
 	Overlap Kind = "batches overlap"
+	// WrongID: a document has another id than the RecordId of its record.
+	WrongID Kind = "document under another id than its RecordId"
+	// WrongIndex: a document is in, or was meant for, another index than the arrival of its record says.
+	WrongIndex Kind = "document of another index"
+	// Indexed: a record that no index can take is in one.
+	Indexed Kind = "record in an index that none can take"
+	// GivenUp: a document was set aside that an index would have taken.
+	GivenUp Kind = "good document set aside"
+	// BadLine: a line of a file of failed documents is not of the documented form, or gives no reason.
+	BadLine Kind = "line of a file of failed documents"
 	// DeliveredTwice: two objects hold the same batch.
 	DeliveredTwice Kind = "batch delivered by two objects"
 )
@@ -68,6 +78,9 @@ type Report struct {
 	// Records and Bytes are what the objects hold, duplicates included, before compression.
 	Records int
 	Bytes   int64
+	// Indexed and SetAside are how many records are in indices and in files of failed documents, duplicates included, and
+	// Both how many are in either; of records that go to a search node.
+	Indexed, SetAside, Both int
 	// Delivered is how many acknowledged records were found, DeliveredRefused and DeliveredUnknown how many of those
 	// without a positive answer.
 	Delivered, DeliveredRefused, DeliveredUnknown int
@@ -106,6 +119,9 @@ func (r *Report) String() string {
 		r.Ledger.Offered, r.Ledger.Acknowledged, r.Ledger.Refused, r.Ledger.Unknown, r.Ledger.Discardable)
 	fmt.Fprintf(&b, "delivered %d records (%d bytes) in %d objects of %d batches: %d acknowledged, %d refused, %d without an answer\n",
 		r.Records, r.Bytes, r.Objects, r.Batches, r.Delivered, r.DeliveredRefused, r.DeliveredUnknown)
+	if r.Indexed+r.SetAside > 0 {
+		fmt.Fprintf(&b, "%d in indices, %d set aside, %d in both\n", r.Indexed, r.SetAside, r.Both)
+	}
 	if len(r.found) == 0 {
 		b.WriteString("no problems\n")
 	}
@@ -127,5 +143,17 @@ func (r *Report) add(kind Kind, format string, args ...any) {
 	r.found[kind]++
 	if r.found[kind] <= keptPerKind {
 		r.Problems = append(r.Problems, Problem{kind, fmt.Sprintf(format, args...)})
+	}
+}
+
+// count enters that a record with an outcome was found.
+func (r *Report) count(outcome Outcome) {
+	switch outcome {
+	case Acknowledged:
+		r.Delivered++
+	case Refused:
+		r.DeliveredRefused++
+	case Unknown:
+		r.DeliveredUnknown++
 	}
 }

@@ -1,9 +1,9 @@
 // Package faultproxy puts faults between a client and an HTTP server that neither of them can tell from real ones.
 //
 // API stands where a load balancer would, before the ingest replicas, and loses answers. S3 stands before an S3 server
-// and answers as a bad day would: errors, resets, silence, and success that the client never hears of. Both pass on what
-// they get byte for byte (the Host header, the raw path and query, every header), because the requests are signed over
-// them, and stream bodies of any size.
+// and answers as a bad day would: errors, resets, silence, and success that the client never hears of; Search does so before
+// a node of Elasticsearch or OpenSearch. All pass on what they get byte for byte (the Host header, the raw path and query,
+// every header), because the requests are signed over them, and stream bodies of any size.
 //
 // What happens to the n-th request follows from the seed. Rates can be changed at any time, and each fault is counted.
 package faultproxy

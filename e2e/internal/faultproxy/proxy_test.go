@@ -27,10 +27,11 @@ type proxy interface {
 	Counts() faultproxy.Counts
 }
 
-// eachProxy runs a test against both proxies before the same backend.
+// eachProxy runs a test against every proxy before the same backend.
 func eachProxy(t *testing.T, handler http.Handler, test func(t *testing.T, p proxy)) {
 	t.Run("api", func(t *testing.T) { test(t, newAPI(t, newBackend(t, handler))) })
 	t.Run("s3", func(t *testing.T) { test(t, newS3(t, newBackend(t, handler))) })
+	t.Run("search", func(t *testing.T) { test(t, newSearch(t, newBackend(t, handler))) })
 }
 
 // newBackend returns host:port of a server.

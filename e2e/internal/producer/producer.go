@@ -44,6 +44,10 @@ type Config struct {
 	Count int
 	// MaxBatch bounds the records of a call; 500 if 0.
 	MaxBatch int
+	// Documents makes the records JSON documents, of which the share Bad is such that no index takes it: no JSON, a list, or
+	// one that the mapping refuses.
+	Documents bool
+	Bad       float64
 	// CallTimeout bounds a call with all its attempts; a minute if 0.
 	CallTimeout time.Duration
 }
@@ -57,6 +61,8 @@ func (c Config) Validate() error {
 		return errors.New("producer: Stream and ID have to be set")
 	case c.Rate < 0 || c.Count < 0 || c.CallTimeout < 0:
 		return errors.New("producer: Rate, Count and CallTimeout must not be negative")
+	case c.Bad < 0 || c.Bad > 1:
+		return fmt.Errorf("producer: Bad is %v, and has to be from 0 to 1", c.Bad)
 	case c.MaxBatch < 0 || c.MaxBatch > MaxCallRecords:
 		return fmt.Errorf("producer: MaxBatch is %d, and has to be from 0 to %d", c.MaxBatch, MaxCallRecords)
 	}

@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -115,6 +116,32 @@ func TestSizes(t *testing.T) {
 	}
 	if classes["small"] < 4_700 || classes["medium"] < 50 || classes["large"] < 2 || classes["other"] > 0 {
 		t.Errorf("sizes: %v", classes)
+	}
+}
+
+// Of documents the share that was asked for is bad, in each way, and the checker knows every one.
+func TestDocuments(t *testing.T) {
+	fake := newFake()
+	c := config(fake)
+	c.Count, c.Documents, c.Bad = 3_000, true, 0.1
+	run(t, c)
+	assertStored(t, fake, c.Ledger)
+	begins := map[string]int{}
+	for _, line := range fake.stored[stream] {
+		var document struct{ At string }
+		switch err := json.Unmarshal(line, &document); {
+		case !json.Valid(line):
+			begins["no JSON"]++
+		case err != nil:
+			begins["a list"]++
+		case document.At != "":
+			begins["mismatch"]++
+		default:
+			begins["document"]++
+		}
+	}
+	if begins["document"] < 2_500 || begins["document"] > 2_900 || begins["no JSON"] < 50 || begins["a list"] < 50 || begins["mismatch"] < 50 {
+		t.Errorf("got %v", begins)
 	}
 }
 

@@ -12,7 +12,7 @@ func (p *Producer) lines() [][]byte {
 	total := 0
 	for range p.callSize() {
 		record := checker.Record{Stream: p.config.Stream, Producer: p.config.ID, N: p.next}
-		line := record.Line(recordSize(p.config.Rand), p.config.Rand)
+		line := record.Form(p.form(), recordSize(p.config.Rand), p.config.Rand)
 		if total += len(line); total > MaxCallBytes {
 			break
 		}
@@ -20,6 +20,18 @@ func (p *Producer) lines() [][]byte {
 		p.next++
 	}
 	return lines
+}
+
+// form draws how the next record is written.
+func (p *Producer) form() checker.Form {
+	switch rng := p.config.Rand; {
+	case !p.config.Documents:
+		return checker.Plain
+	case rng.Float64() >= p.config.Bad:
+		return checker.Document
+	default:
+		return []checker.Form{checker.Plain, checker.List, checker.Mismatch}[rng.IntN(3)]
+	}
 }
 
 // callSize draws how many records the next call has: often one, mostly a few, sometimes as many as may be.

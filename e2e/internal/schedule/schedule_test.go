@@ -63,6 +63,30 @@ func TestEveryActionInTwoMinutes(t *testing.T) {
 	}
 }
 
+// With a search node there is a schedule as well, in which every action comes up.
+func TestSearchActions(t *testing.T) {
+	for seed := range uint64(100) {
+		spec := standard(seed)
+		spec.Duration = 3 * time.Minute
+		spec.Targets = append(spec.Targets, schedule.Target{Kind: "es", Name: "es-1"}, schedule.Target{Kind: "es", Name: "es-2"}, schedule.Target{Kind: "search", Name: "search"})
+		spec.Actions = schedule.Search([]string{"es"}, []string{"search"})
+		seen := map[string]int{}
+		for _, event := range draw(t, spec).Events {
+			seen[event.Action]++
+			for _, target := range event.Targets {
+				if node := event.Action == schedule.BlockWrites; node != (target.Kind == "search") || !node && target.Kind != "es" {
+					t.Errorf("seed %d: %s", seed, event)
+				}
+			}
+		}
+		for _, action := range spec.Actions {
+			if seen[action.Name] == 0 {
+				t.Errorf("seed %d: no %s", seed, action.Name)
+			}
+		}
+	}
+}
+
 // At no time is more than one process of a kind hurt, unless one action took all of them.
 func TestAtMostOneOfAKind(t *testing.T) {
 	for seed := range uint64(500) {

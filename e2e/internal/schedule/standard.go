@@ -19,6 +19,14 @@ const (
 	KillAfterUpload = "kill after upload"
 	// S3Storm: S3 fails far more often than otherwise, in every way.
 	S3Storm = "S3 storm"
+	// SearchStorm: a search node fails far more often than otherwise, in every way.
+	SearchStorm = "search storm"
+	// BlockWrites: the indices of a search node refuse every document.
+	BlockWrites = "block writes"
+	// KillInBulk: SIGKILL to a sink as soon as a bulk request is on its way to a search node.
+	KillInBulk = "kill inside bulk"
+	// KillAfterBulk: SIGKILL to a sink as soon as a node has carried a bulk request out, before the sink hears of it.
+	KillAfterBulk = "kill after bulk"
 	// Reconfigure: the configuration of a delivery stream is changed under load.
 	Reconfigure = "reconfigure"
 )
@@ -39,5 +47,17 @@ func Standard(sinks ...string) []Action {
 		{Name: KillAfterUpload, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms},
 		{Name: S3Storm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 8000 * ms, Weight: 2},
 		{Name: Reconfigure, Reach: Nothing, Weight: 2},
+	}
+}
+
+// Search returns the actions that concern a search node. Sinks are the kinds of process that index, nodes those that are
+// indexed into; a node is blocked only while nothing else is done to it.
+func Search(sinks, nodes []string) []Action {
+	ms := time.Millisecond
+	return []Action{
+		{Name: SearchStorm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 8000 * ms, Weight: 3},
+		{Name: BlockWrites, Reach: One, Kinds: nodes, MinLength: 500 * ms, MaxLength: 6000 * ms, Weight: 2},
+		{Name: KillInBulk, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms, Weight: 2},
+		{Name: KillAfterBulk, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms, Weight: 2},
 	}
 }
