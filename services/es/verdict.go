@@ -17,9 +17,10 @@ const (
 //	409 version_conflict_engine_exception delivered already: the id is the record's, and the action create
 //	429, 5xx, 408                        again: the server is busy, or not whole
 //	401, 403                             again: a block (read-only, disk full) or a missing permission, which somebody lifts
-//	index_closed_exception,              again: about the index or the cluster (too many shards), not about the document,
-//	validation_exception                 though the status is 400
-//	400 and other 4xx                    never: mapping, parsing, an index that may not be made
+//	index_closed_exception,              again: about the index or the cluster (too many shards, an index that is not there
+//	validation_exception,                and may not be made), not about the document, though the status is 400 or 404
+//	index_not_found_exception
+//	400 and other 4xx                    never: mapping, parsing
 //	anything else                        again, since nothing is known
 func judge(a itemAnswer) verdict {
 	switch {
@@ -29,7 +30,7 @@ func judge(a itemAnswer) verdict {
 		return delivered
 	}
 	switch a.kind {
-	case "cluster_block_exception", "index_closed_exception", "validation_exception", "security_exception",
+	case "cluster_block_exception", "index_closed_exception", "index_not_found_exception", "validation_exception", "security_exception",
 		"es_rejected_execution_exception", "rejected_execution_exception", "circuit_breaking_exception":
 		return again
 	}

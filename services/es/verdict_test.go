@@ -34,7 +34,7 @@ func TestJudge(t *testing.T) {
 		{400, "strict_dynamic_mapping_exception", never},
 		{400, "illegal_argument_exception", never},
 		{400, "invalid_index_name_exception", never},
-		{404, "index_not_found_exception", never},
+		{404, "index_not_found_exception", again},
 		{413, "", never},
 		{400, "", never},
 	} {
