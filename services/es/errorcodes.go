@@ -2,7 +2,6 @@ package es
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"hydrant/shared/delivery"
@@ -32,12 +31,11 @@ func internal(err error) *delivery.Error {
 	}
 }
 
-// rejected is what the owner is told of documents that were set aside.
-func rejected(r *delivery.Result, why string) *delivery.Error {
+// rejected is what the owner is told of documents that were set aside. How many and where is told beside it.
+func rejected(why string) *delivery.Error {
 	return &delivery.Error{
-		Class: delivery.Permanent, Code: codeDocumentsFailed,
-		Message: fmt.Sprintf("%d documents could not be delivered and are kept in the S3 bucket. Correct what Elasticsearch says is wrong, and deliver them from there.", r.FailedRecords),
-		Err:     fmt.Errorf("%s: %s", r.FailedLocation, why),
+		Class: delivery.Permanent, Code: codeDocumentsFailed, Err: errors.New(why),
+		Message: "Documents could not be delivered and are kept in the S3 bucket. Remove the cause, and deliver them from there.",
 	}
 }
 

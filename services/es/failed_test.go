@@ -155,6 +155,9 @@ func TestClusterGone(t *testing.T) {
 	wantEqual(t, "the outcome", got.Outcome, batch.SetAside)
 	wantEqual(t, "the failed", got.FailedRecords, d.Records)
 	wantEqual(t, "their bytes", got.FailedBytes, d.Bytes)
+	if got.Warning == nil || !strings.Contains(got.Warning.Error(), "2500 of them: not sent: no answer") {
+		t.Errorf("the warning is %v", got.Warning)
+	}
 	lines := r.failed()
 	wantEqual(t, "the lines", len(lines), d.Records)
 	for _, l := range lines {

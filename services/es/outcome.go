@@ -129,7 +129,7 @@ func (t *try) resultWith(o objectstore.Object, found *objectstore.Found, why str
 	if r.Records == 0 {
 		r.Outcome, r.Location = batch.SetAside, ""
 	}
-	r.Warning = rejected(r, why)
+	r.Warning = rejected(why)
 	return r, nil
 }
 
@@ -137,8 +137,11 @@ func (t *try) resultWith(o objectstore.Object, found *objectstore.Found, why str
 func (t *try) why() string {
 	counts := map[string]int{}
 	for ordinal := range t.ledger.states {
-		if r := t.ledger.reason(ordinal); r != nil {
+		switch r := t.ledger.reason(ordinal); {
+		case r != nil:
 			counts[r.logged()]++
+		case t.ledger.pending(ordinal):
+			counts[t.rest().logged()]++
 		}
 	}
 	var reasons []string

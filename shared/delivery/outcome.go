@@ -26,7 +26,7 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.
 	w.forget(ctx, d)
 	w.lane.succeeded()
 	w.metrics.delivered(entry)
-	w.logOutcome(ctx, entry)
+	w.logOutcome(ctx, entry, result.Warning)
 	if expired(entry) {
 		w.logExpired(ctx, entry, stream)
 	}
@@ -52,13 +52,16 @@ func (w *work) outcome(d batch.Descriptor, result Result) batch.Delivery {
 
 func expired(entry batch.Delivery) bool { return entry.ExpiredRecords > 0 || entry.ExpiredMessages > 0 }
 
-func (w *work) logOutcome(ctx context.Context, entry batch.Delivery) {
+func (w *work) logOutcome(ctx context.Context, entry batch.Delivery, why *Error) {
 	log, level := w.log, slog.LevelDebug
 	if expired(entry) {
 		level = slog.LevelError
 	}
 	if entry.FailedRecords > 0 {
 		log, level = log.With("failed_records", entry.FailedRecords, "failed_location", entry.FailedLocation), slog.LevelError
+		if why != nil {
+			log = log.With("code", why.Code, "error", w.cleaner.detail(why.Err))
+		}
 	}
 	log.Log(ctx, level, "batch "+string(entry.Outcome), "location", entry.Location, "records", entry.Records,
 		"bytes", entry.Bytes, "expired_records", entry.ExpiredRecords, "expired_messages", entry.ExpiredMessages,
