@@ -72,7 +72,7 @@ func (r *refusal) guide() (code, message string) {
 	}
 	switch r.status {
 	case http.StatusUnauthorized:
-		return codeAccessDenied, "The cluster does not know who asks. Ensure that the user and password, the API key or the role that the Elasticsearch sink uses are right."
+		return codeAccessDenied, "The cluster does not know who asks. Ensure that the user and password, the API key or the role that the Elasticsearch sink uses are right, and that --es-hosts (HYDRANT_ES_HOSTS) has the host of the ClusterEndpoint: others are asked without user and key."
 	case http.StatusForbidden:
 		if r.blocked() {
 			return codeBlocked, "The index or the cluster does not take writes: it is read-only, perhaps since a disk is nearly full. Lift the block. Delivery is tried again for the retry duration."

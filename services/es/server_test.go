@@ -82,22 +82,27 @@ func TestTypes(t *testing.T) {
 	wantEqual(t, "the documents without a type", untyped, 3)
 }
 
-// Who writes is told in each way that there is, and no secret is in an error.
+// Who writes is told in each way that there is, to clusters that the operator has named, and no secret is in an error.
 func TestAuthentication(t *testing.T) {
+	user := func(c *Config) { c.ESUsername, c.ESPassword = "elastic", "changeme" }
 	for _, c := range []struct {
 		name   string
-		change func(*Config)
+		change func(c *Config, address, host string)
 		want   string
 	}{
-		{"nobody", func(*Config) {}, ""},
-		{"a user", func(c *Config) { c.ESUsername, c.ESPassword = "elastic", "changeme" }, "Basic ZWxhc3RpYzpjaGFuZ2VtZQ=="},
-		{"an API key", func(c *Config) { c.ESAPIKey = "abc==" }, "APIKey abc=="},
-		{"SigV4", func(c *Config) { c.ESSigV4, c.ESRegion = true, "eu-west-1" }, "AWS4-HMAC-SHA256 Credential=" + s3test.AccessKey + "/"},
+		{"nobody", func(c *Config, _, host string) { c.ESHosts = []string{host} }, ""},
+		{"a user", func(c *Config, _, host string) { user(c); c.ESHosts = []string{"other", strings.ToUpper(host)} }, "Basic ZWxhc3RpYzpjaGFuZ2VtZQ=="},
+		{"a user of a domain", func(c *Config, address, _ string) { user(c); c.ESEndpoints = map[string]string{domain: address} }, "Basic ZWxhc3RpYzpjaGFuZ2VtZQ=="},
+		{"a user, and a cluster of somebody else", func(c *Config, _, host string) { user(c); c.ESHosts = []string{"x" + host, "127.0.0.1"} }, ""},
+		{"an API key", func(c *Config, _, host string) { c.ESAPIKey, c.ESHosts = "abc==", []string{host} }, "APIKey abc=="},
+		{"an API key, and a cluster of somebody else", func(c *Config, _, _ string) { c.ESAPIKey = "abc==" }, ""},
+		{"SigV4", func(c *Config, _, _ string) { c.ESSigV4, c.ESRegion = true, "eu-west-1" }, "AWS4-HMAC-SHA256 Credential=" + s3test.AccessKey + "/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			s := r.stream("demo")
-			_, err := r.destination(c.change).Deliver(t.Context(), s.attempt(s.documents(3, 10)))
+			change := func(cfg *Config) { c.change(cfg, r.es.URL(), strings.TrimPrefix(r.es.URL(), "http://")) }
+			_, err := r.destination(change).Deliver(t.Context(), s.attempt(s.documents(3, 10)))
 			check(t, err)
 			for _, q := range r.es.Requests() {
 				got := q.Header.Get("Authorization")

@@ -168,6 +168,7 @@ func (s *servers) connect(key serverKey, d *catalog.DeliveryStream) (*server, er
 	switch {
 	case s.cfg.ESSigV4:
 		options = append(options, elastictransport.WithTransport(s.signed(key, d)))
+	case !s.cfg.knows(address): // it gets no secret
 	case s.cfg.ESAPIKey != "":
 		options = append(options, elastictransport.WithAPIKey(s.cfg.ESAPIKey))
 	case s.cfg.ESUsername != "":
