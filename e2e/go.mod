@@ -3,6 +3,8 @@ module hydrant/e2e
 go 1.26.0
 
 require (
+	github.com/elastic/elastic-transport-go/v8 v8.11.0
+	github.com/elastic/go-elasticsearch/v8 v8.19.7
 	github.com/golang/snappy v1.0.0
 	hydrant/hydrant v0.0.0
 	hydrant/shared v0.0.0

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	partIngest   = "ingest"
 	partBuffer   = "buffer"
 	partSink     = "s3sink"
+	partES       = "es"
 	partS3       = "s3"
 	partAllInOne = "hydrant run"
 
@@ -52,7 +54,7 @@ type installation struct {
 }
 
 // addresses are host:port.
-type addresses struct{ api, s3, nats, monitor, admin, buffer, sink string }
+type addresses struct{ api, s3, nats, monitor, admin, buffer, sink, es string }
 
 func newInstallation(dir string, programs deploy.Programs) (*installation, error) {
 	i := &installation{dir: dir, programs: programs, parts: map[string]*proc.Process{}}
@@ -60,7 +62,7 @@ func newInstallation(dir string, programs deploy.Programs) (*installation, error
 		return nil, err
 	}
 	a := &i.addr
-	for _, addr := range []*string{&a.api, &a.s3, &a.nats, &a.monitor, &a.admin, &a.buffer, &a.sink} {
+	for _, addr := range []*string{&a.api, &a.s3, &a.nats, &a.monitor, &a.admin, &a.buffer, &a.sink, &a.es} {
 		port, err := proc.FreePort()
 		if err != nil {
 			return nil, err
@@ -120,6 +122,18 @@ func (i *installation) start(ctx context.Context, name string) error {
 	return i.waitReady(ctx, name)
 }
 
+// end ends one part, which may be started again.
+func (i *installation) end(name string) error {
+	p := i.parts[name]
+	delete(i.parts, name)
+	i.order = slices.DeleteFunc(i.order, func(other string) bool { return other == name })
+	if err := p.Terminate(stopTime); err != nil {
+		p.Kill()
+		return err
+	}
+	return nil
+}
+
 func (i *installation) natsConfig() string { return filepath.Join(i.dir, "nats.conf") }
 
 func (i *installation) spec(name string) proc.Spec {
@@ -136,6 +150,8 @@ func (i *installation) spec(name string) proc.Spec {
 		s.Path, s.Args = i.programs.Path("hydrant-buffer"), []string{"--admin-addr", a.buffer}
 	case partSink:
 		s.Path, s.Args = i.programs.Path("hydrant-s3sink"), []string{"--admin-addr", a.sink, "--s3-create-buckets"}
+	case partES:
+		s.Path, s.Args = i.programs.Path("hydrant-es"), []string{"--admin-addr", a.es}
 	case partS3:
 		s.Path, s.Args = i.programs.Path("hydrant"), []string{"s3-server", "--alone"}
 		s.Env = deploy.S3Env(a.s3, filepath.Join(i.dir, "s3"))
@@ -172,6 +188,8 @@ func (i *installation) waitReady(ctx context.Context, name string) error {
 		return p.WaitReady(ctx, "http://"+i.addr.buffer+"/readyz")
 	case partSink:
 		return p.WaitReady(ctx, "http://"+i.addr.sink+"/readyz")
+	case partES:
+		return p.WaitReady(ctx, "http://"+i.addr.es+"/readyz")
 	case partBentoPut, partBentoDeliver:
 		return p.WaitReady(ctx, "http://"+i.bentoAdmin(name)+"/ready")
 	case partS3:

@@ -11,7 +11,7 @@ import (
 )
 
 // singleLength is the length of a load, of which there are three a round, and of the measurement of the disk.
-func (o options) singleLength() time.Duration { return o.length / 2 }
+func (o options) singleLength() time.Duration { return o.length / 3 }
 
 func singleEstimate(o options) time.Duration {
 	return createTime + time.Duration(o.rounds)*(4*o.singleLength()+time.Second/2)

@@ -19,6 +19,8 @@ import (
 
 const (
 	bucket      = "bench"
+	bucketARN   = "arn:aws:s3:::" + bucket
+	roleARN     = "arn:aws:iam::000000000000:role/bench"
 	bareStream  = "BARE"
 	bareSubject = "bare"
 
@@ -36,10 +38,7 @@ type hints struct {
 
 // createStreams makes delivery streams, several at once.
 func (i *installation) createStreams(ctx context.Context, h hints, streams ...string) error {
-	endpoint := "http://" + i.addr.api
-	client := firehose.New(firehose.Options{
-		Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("bench", "bench", ""),
-	})
+	client := i.firehose()
 	work := make(chan string)
 	failures := make([]error, creators)
 	var wg sync.WaitGroup
@@ -58,11 +57,18 @@ func (i *installation) createStreams(ctx context.Context, h hints, streams ...st
 	return errors.Join(failures...)
 }
 
+func (i *installation) firehose() *firehose.Client {
+	endpoint := "http://" + i.addr.api
+	return firehose.New(firehose.Options{
+		Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("bench", "bench", ""),
+	})
+}
+
 func create(ctx context.Context, client *firehose.Client, h hints, name string) error {
 	_, err := client.CreateDeliveryStream(ctx, &firehose.CreateDeliveryStreamInput{
 		DeliveryStreamName: &name,
 		ExtendedS3DestinationConfiguration: &types.ExtendedS3DestinationConfiguration{
-			RoleARN: aws.String("arn:aws:iam::000000000000:role/bench"), BucketARN: aws.String("arn:aws:s3:::" + bucket),
+			RoleARN: aws.String(roleARN), BucketARN: aws.String(bucketARN),
 			BufferingHints:    &types.BufferingHints{SizeInMBs: &h.sizeMB, IntervalInSeconds: &h.interval},
 			CompressionFormat: h.compression,
 		},

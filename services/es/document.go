@@ -38,7 +38,7 @@ func appendDocument(to, record []byte) ([]byte, error) {
 	from := len(to)
 	to = append(to, document...)
 	line := to[from:]
-	if bytes.ContainsAny(line, "\r\n") {
+	if bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 { // ContainsAny looks at one byte after the other
 		for i, c := range line {
 			if c == '\n' || c == '\r' {
 				line[i] = ' '

@@ -19,11 +19,16 @@ const FolderVariable = "HYDRANT_TEST_SEARCH"
 // A node that is not ready or has not ended by then is broken: on two busy cores either takes some seconds.
 const patience = 2 * time.Minute
 
-// Node is one node with its data, running until the test ends. Kill, Pause, Resume and the rest are those of its process.
-type Node struct {
+// Server is one node with its data. Kill, Pause, Resume and the rest are those of its process.
+type Server struct {
 	*proc.Process
 	Version Version
 	URL     string // http://127.0.0.1:port, the same after a restart
+}
+
+// Node is a server that runs until its test ends.
+type Node struct {
+	*Server
 
 	t testing.TB
 }
@@ -44,43 +49,78 @@ type Options struct {
 // Where the release was not fetched, or there is no Java for it, the test is skipped, and fails where CI is set.
 func Start(t testing.TB, v Version, options Options) *Node {
 	t.Helper()
-	home, java := installed(t, v)
-	recipe, err := v.recipe()
-	must(t, err)
-	http, err := proc.FreePort()
-	must(t, err)
-	transport, err := proc.FreePort()
-	must(t, err)
-	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "config"), 0o750))
-	settings := defaults(home, dir, http, transport)
-	maps.Copy(settings, options.Settings)
-	n := &Node{Version: v, URL: fmt.Sprintf("http://127.0.0.1:%d", http), t: t}
-	n.Process = proc.StartTest(t, proc.Spec{
-		Name: string(v), Path: java.program("java"), LogFile: filepath.Join(dir, "log"),
-		Args: slices.Concat(compiler(options.Optimise), arguments(home, recipe.launcher, dir, settings)),
-	})
-	must(t, n.AwaitReady(t.Context()))
-	return n
-}
-
-// installed finds a release and the Java that runs it.
-func installed(t testing.TB, v Version) (home string, java jdk) {
-	t.Helper()
-	dir := os.Getenv(FolderVariable)
-	if dir == "" {
-		missing(t, fmt.Sprintf("%s is not set: make test sets it", FolderVariable))
-	}
-	if !fetched(dir, v) {
-		missing(t, fmt.Sprintf("%s is not in %s: make search-nodes fetches it", v, dir))
-	}
-	recipe, err := v.recipe()
-	must(t, err)
-	java, err = findJDK(recipe.java)
+	home, java, err := installed(v)
 	if err != nil {
 		missing(t, err.Error())
 	}
-	return filepath.Join(dir, string(v)), java
+	server, spec, err := prepare(home, java, t.TempDir(), v, options)
+	must(t, err)
+	server.Process = proc.StartTest(t, spec)
+	must(t, server.AwaitReady(t.Context()))
+	return &Node{server, t}
+}
+
+// Run is Start for a program: the node keeps what it has in a folder, which is there, and runs until the program kills it
+// or ends. Where the release was not fetched, or there is no Java for it, the error says what to do.
+func Run(ctx context.Context, dir string, v Version, options Options) (*Server, error) {
+	home, java, err := installed(v)
+	if err != nil {
+		return nil, err
+	}
+	server, spec, err := prepare(home, java, dir, v, options)
+	if err != nil {
+		return nil, err
+	}
+	if server.Process, err = proc.Start(spec); err != nil {
+		return nil, err
+	}
+	if err := server.AwaitReady(ctx); err != nil {
+		server.Kill()
+		return nil, fmt.Errorf("%w; its log ends with: %s", err, server.LogTail(1000))
+	}
+	return server, nil
+}
+
+// prepare chooses ports for a node, and says how to run it.
+func prepare(home string, java jdk, dir string, v Version, options Options) (*Server, proc.Spec, error) {
+	recipe, err := v.recipe()
+	if err != nil {
+		return nil, proc.Spec{}, err
+	}
+	http, err := proc.FreePort()
+	if err != nil {
+		return nil, proc.Spec{}, err
+	}
+	transport, err := proc.FreePort()
+	if err != nil {
+		return nil, proc.Spec{}, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "config"), 0o750); err != nil {
+		return nil, proc.Spec{}, err
+	}
+	settings := defaults(home, dir, http, transport)
+	maps.Copy(settings, options.Settings)
+	return &Server{Version: v, URL: fmt.Sprintf("http://127.0.0.1:%d", http)}, proc.Spec{
+		Name: string(v), Path: java.program("java"), LogFile: filepath.Join(dir, "log"),
+		Args: slices.Concat(compiler(options.Optimise), arguments(home, recipe.launcher, dir, settings)),
+	}, nil
+}
+
+// installed finds a release and the Java that runs it.
+func installed(v Version) (home string, java jdk, err error) {
+	recipe, err := v.recipe()
+	if err != nil {
+		return "", jdk{}, err
+	}
+	dir := os.Getenv(FolderVariable)
+	if dir == "" {
+		return "", jdk{}, fmt.Errorf("%s is not set: make sets it", FolderVariable)
+	}
+	if !fetched(dir, v) {
+		return "", jdk{}, fmt.Errorf("%s is not in %s: make search-nodes fetches it", v, dir)
+	}
+	java, err = findJDK(recipe.java)
+	return filepath.Join(dir, string(v)), java, err
 }
 
 func missing(t testing.TB, what string) {
@@ -123,13 +163,15 @@ func arguments(home, launcher, dir string, settings map[string]string) []string 
 }
 
 // ReadyURL answers 200 when the node takes documents.
-func (n *Node) ReadyURL() string { return n.URL + "/_cluster/health?wait_for_status=yellow&timeout=1s" }
+func (s *Server) ReadyURL() string {
+	return s.URL + "/_cluster/health?wait_for_status=yellow&timeout=1s"
+}
 
 // AwaitReady waits until the node takes documents and every index that it has is there.
-func (n *Node) AwaitReady(ctx context.Context) error {
+func (s *Server) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return n.WaitReady(ctx, n.ReadyURL())
+	return s.WaitReady(ctx, s.ReadyURL())
 }
 
 // Stop ends the node as its owner would, with SIGTERM.

@@ -342,8 +342,8 @@ func TestWithoutNode(t *testing.T) {
 		name, folder, ci, says string
 		fails                  bool
 	}{
-		{"no folder", "", "", "HYDRANT_TEST_SEARCH is not set: make test sets it\n", false},
-		{"no folder in CI", "", "true", "HYDRANT_TEST_SEARCH is not set: make test sets it\n", true},
+		{"no folder", "", "", "HYDRANT_TEST_SEARCH is not set: make sets it\n", false},
+		{"no folder in CI", "", "true", "HYDRANT_TEST_SEARCH is not set: make sets it\n", true},
 		{"an empty folder", "/nowhere", "", "elasticsearch-9.5.3 is not in /nowhere: make search-nodes fetches it\n", false},
 		{"an empty folder in CI", "/nowhere", "true", "elasticsearch-9.5.3 is not in /nowhere: make search-nodes fetches it\n", true},
 	} {

@@ -1,10 +1,10 @@
-// Package esnode runs one real node of a pinned release of Elasticsearch or OpenSearch for a test.
+// Package esnode runs one real node of a pinned release of Elasticsearch or OpenSearch for a test or a benchmark.
 //
 // A node is made of the release's published Java artifacts, which Fetch brings and compiles a launcher of a few lines
 // against, once. It is the release's own server, indexing and HTTP; left out is what the artifacts do not have: the modules
 // (scripts, ingest pipelines, Elasticsearch's data streams, which are a part of OpenSearch and so are there) and security,
 // which Secure puts in front of a node. A node listens on 127.0.0.1 alone, on ports of its own, has 512 MB of heap and keeps
-// its data in the test's folder. It is not left behind, however the test's process ends.
+// its data in the test's folder. It is not left behind, however the process ends that runs it.
 //
 // A node takes 250 to 350 MB and some seconds of two cores to start, so a test has one at a time.
 package esnode
