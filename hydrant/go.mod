@@ -19,8 +19,15 @@ require (
 )
 
 require (
+	github.com/elastic/elastic-transport-go/v8 v8.11.0 // indirect
+	github.com/elastic/go-elasticsearch/v8 v8.19.7 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
+	github.com/go-logr/logr v1.4.3 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
+	go.opentelemetry.io/otel v1.29.0 // indirect
+	go.opentelemetry.io/otel/metric v1.29.0 // indirect
+	go.opentelemetry.io/otel/trace v1.29.0 // indirect
 )
 
 require (
@@ -92,6 +99,7 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	hydrant/services/buffer v0.0.0
+	hydrant/services/es v0.0.0
 	hydrant/services/ingest v0.0.0
 	hydrant/services/s3sink v0.0.0
 )
@@ -103,3 +111,5 @@ replace hydrant/services/ingest => ../services/ingest
 replace hydrant/services/buffer => ../services/buffer
 
 replace hydrant/services/s3sink => ../services/s3sink
+
+replace hydrant/services/es => ../services/es

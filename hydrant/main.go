@@ -23,10 +23,10 @@ import (
 
 const description = `Hydrant is a self-hosted, Firehose-compatible delivery-stream service on NATS JetStream.
 
-Every flag is also an environment variable: --data-dir is HYDRANT_DATA_DIR. "hydrant run" takes the settings of the services in it (see hydrant-ingest --help and so on) from the environment.`
+Every flag is also an environment variable: --data-dir is HYDRANT_DATA_DIR. "hydrant run" takes the other settings of the services in it (see hydrant-ingest --help and so on) from the environment.`
 
 type commands struct {
-	Run      runCommand       `cmd:"" help:"Run everything in one process: API, buffer, S3 delivery, NATS and an S3 server."`
+	Run      runCommand       `cmd:"" help:"Run everything in one process: API, buffer, delivery to S3 and to Elasticsearch or OpenSearch, NATS and an S3 server."`
 	Status   status.Command   `cmd:"" help:"Show what each delivery stream has buffered, pending, delivered, set aside and expired."`
 	Logs     logs.Command     `cmd:"" help:"Show the error log of a delivery stream: what failed, why, and what to do."`
 	Metrics  metrics.Command  `cmd:"" help:"Show the metrics of a delivery stream over time: what came, what was delivered, how fast."`

@@ -22,11 +22,10 @@ import (
 	"hydrant/hydrant/internal/natsserver"
 	"hydrant/hydrant/internal/s3server"
 	"hydrant/services/buffer"
+	"hydrant/services/es"
 	"hydrant/services/ingest"
 	"hydrant/services/s3sink"
-	"hydrant/shared/broker"
 	"hydrant/shared/service"
-	"hydrant/shared/settings"
 )
 
 // Config is where everything listens and stores. Every other setting of a service is taken from the environment.
@@ -43,6 +42,9 @@ type Config struct {
 	S3AccessKey string `name:"s3-access-key-id" default:"local" help:"Access key of the embedded S3 server."`
 	S3SecretKey string `name:"s3-secret-access-key" default:"localsecret" secret:"" help:"Secret of the embedded S3 server."`
 
+	// Clusters are the settings of the Elasticsearch sink that an installation needs as soon as its cluster wants to know who asks.
+	Clusters es.Clusters `embed:""`
+
 	// S3Command starts the embedded S3 server; empty means this program's own hidden sub-command.
 	S3Command []string `kong:"-"`
 	// Banner receives the text for the person who started it, once everything is ready. Nil means none.
@@ -58,6 +60,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MemoryLimit < 0 {
 		return fmt.Errorf("--memory-limit (HYDRANT_MEMORY_LIMIT): %d is not accepted; use 0 or more", c.MemoryLimit)
+	}
+	if err := c.Clusters.Validate(); err != nil {
+		return err
 	}
 	seen := map[string]string{}
 	for flag, addr := range map[string]string{"listen": c.Listen, "s3-listen": c.S3Listen, "nats-listen": c.NATSListen, "admin-addr": c.AdminAddr} {
@@ -147,42 +152,39 @@ type services struct {
 func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*services, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c, err := readConfigs(cfg, nats)
+	if err != nil {
+		return nil, err
+	}
+	s := &services{cfg: cfg, nats: nats}
+	if err := s.build(c, registry, log); err != nil {
+		return nil, err
+	}
+	s.admin, err = service.NewAdmin(cfg.AdminAddr, registry, s.ready, log.With("service", "admin"))
+	return s, err
+}
+
+func (s *services) build(c *configs, registry *prometheus.Registry, log *slog.Logger) (err error) {
 	runtime := func(name string) service.Runtime {
 		return service.Runtime{Log: log.With("service", name), Metrics: registry}
 	}
-	var in ingest.Config
-	var buf buffer.Config
-	var sink s3sink.Config
-	for _, c := range []any{&in, &buf, &sink} {
-		if err := settings.FromEnvironment(c); err != nil {
-			return nil, err
-		}
+	if s.ingest, err = ingest.New(c.ingest, runtime("ingest")); err != nil {
+		return err
 	}
-	for _, c := range []*broker.Config{&in.NATS, &buf.NATS, &sink.NATS} {
-		c.NATSURL, c.NATSMonitorURL, c.StoreBytes, c.Replicas = nats.URL(), nats.MonitorURL(), nats.StoreBytes(), 1
-		c.NATSCreds, c.NATSCA = "", ""
-	}
-	in.Listen = cfg.Listen
-	sink.S3Endpoint, sink.S3PathStyle, sink.S3CreateBuckets = "http://"+cfg.S3Listen, true, true
-	sink.S3AccessKeyID, sink.S3SecretAccessKey, sink.S3SessionToken = cfg.S3AccessKey, cfg.S3SecretKey, ""
-	sink.STSEndpoint = "" // the embedded S3 server knows no roles
-
-	s := &services{cfg: cfg, nats: nats}
-	var err error
-	if s.ingest, err = ingest.New(in, runtime("ingest")); err != nil {
-		return nil, err
-	}
-	b, err := buffer.New(buf, runtime("buffer"))
+	b, err := buffer.New(c.buffer, runtime("buffer"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k, err := s3sink.New(sink, runtime("s3sink"))
+	k, err := s3sink.New(c.s3sink, runtime("s3sink"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.parts = []service.Service{s.ingest, b, k}
-	s.admin, err = service.NewAdmin(cfg.AdminAddr, registry, s.ready, log.With("service", "admin"))
-	return s, err
+	e, err := es.New(c.es, runtime("es"))
+	if err != nil {
+		return err
+	}
+	s.parts = []service.Service{s.ingest, b, k, e}
+	return nil
 }
 
 func (s *services) ready() error {

@@ -20,14 +20,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
@@ -54,15 +53,11 @@ const (
 type Config struct {
 	NATS                 broker.Config `embed:""`
 	objectstore.Settings `embed:""`
+	Clusters             `embed:""`
 
-	ESEndpoints map[string]string `name:"es-endpoints" help:"Addresses of the clusters that delivery streams name by a DomainARN, as ARN=https://host:port, separated by semicolons."`
-	ESUsername  string            `name:"es-username" help:"User that clusters are written to as (basic authentication)."`
-	ESPassword  string            `name:"es-password" secret:"" help:"Password of the user."`
-	ESAPIKey    string            `name:"es-api-key" secret:"" help:"API key that clusters are written to with, in its encoded form, instead of user and password."`
-	ESCAFile    string            `name:"es-ca-file" help:"File with the certificates, in PEM, of who signed those of the clusters. Empty means the system's."`
-	ESSigV4     bool              `name:"es-sigv4" help:"Sign requests to clusters with SigV4, as Amazon's domains want it: with the role of the delivery stream where --sts-endpoint is set, else with the service's own credentials, which are those for S3."`
-	ESRegion    string            `name:"es-region" help:"Region that requests to clusters are signed for. Empty means that of the DomainARN, or else --s3-region."`
-	ESTimeout   time.Duration     `name:"es-timeout" default:"60s" help:"How long a cluster may take to answer a request. What sending it takes is not counted."`
+	ESSigV4   bool          `name:"es-sigv4" help:"Sign requests to clusters with SigV4, as Amazon's domains want it: with the role of the delivery stream where --sts-endpoint is set, else with the service's own credentials, which are those for S3."`
+	ESRegion  string        `name:"es-region" help:"Region that requests to clusters are signed for. Empty means that of the DomainARN, or else --s3-region."`
+	ESTimeout time.Duration `name:"es-timeout" default:"60s" help:"How long a cluster may take to answer a request. What sending it takes is not counted."`
 
 	BulkSize     int  `name:"bulk-size" default:"5242880" help:"Bytes of a bulk request, at most. A cluster that is busy gets smaller ones."`
 	BulkRecords  int  `name:"bulk-records" default:"10000" help:"Documents of a bulk request, at most."`
@@ -87,7 +82,7 @@ func (c Config) Memory() int64 {
 
 // Validate finds wrong values and contradictions.
 func (c Config) Validate() error {
-	for _, validate := range []func() error{c.NATS.Validate, c.Settings.Validate, c.validateCluster, c.validateBulk, c.delivery(nil).Validate} {
+	for _, validate := range []func() error{c.NATS.Validate, c.Settings.Validate, c.Clusters.Validate, c.validateAsking, c.validateBulk, c.delivery(nil).Validate} {
 		if err := validate(); err != nil {
 			return err
 		}
@@ -95,20 +90,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (c Config) validateCluster() error {
-	for arn, address := range c.ESEndpoints {
-		if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":domain/") {
-			return fmt.Errorf("--es-endpoints (HYDRANT_ES_ENDPOINTS): %q is not accepted; use the ARN of a domain before the =", arn)
-		}
-		if u, err := url.Parse(address); err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return fmt.Errorf("--es-endpoints (HYDRANT_ES_ENDPOINTS): the address of %s is not accepted; use http:// or https:// with a host and a port, and no user", arn)
-		}
-	}
+func (c Config) validateAsking() error {
 	switch {
-	case (c.ESUsername == "") != (c.ESPassword == ""):
-		return errors.New("--es-username and --es-password (HYDRANT_ES_USERNAME, HYDRANT_ES_PASSWORD): one is set without the other; set both or neither")
-	case c.ESUsername != "" && c.ESAPIKey != "":
-		return errors.New("--es-api-key (HYDRANT_ES_API_KEY): set beside --es-username; set one of them")
 	case c.ESSigV4 && (c.ESUsername != "" || c.ESAPIKey != ""):
 		return errors.New("--es-sigv4 (HYDRANT_ES_SIGV4): set beside --es-username or --es-api-key; set one of them")
 	case c.ESTimeout < time.Second:
@@ -178,9 +161,14 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		cfg: cfg, log: rt.Log, points: points, metrics: delivery.NewMetrics("delivery_to_elasticsearch", rt.Metrics, points),
+		cfg: cfg, log: rt.Log, points: points, metrics: newMetrics(rt.Metrics, points),
 		parts: objectstore.NewBuffers(cfg.Settings), buffers: newBuffers(cfg.requests()),
 	}, nil
+}
+
+// newMetrics has the datapoints under the guide's name of 2016 and under today's.
+func newMetrics(registry prometheus.Registerer, points *datapoints.Recorder) *delivery.Metrics {
+	return delivery.NewRecordMetrics("delivery_to_elasticsearch", registry, points, "delivery_to_amazon_open_search_service")
 }
 
 // Ready implements service.Service.
