@@ -20,8 +20,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
-	github.com/elastic/elastic-transport-go/v8 v8.11.0 // indirect
-	github.com/elastic/go-elasticsearch/v8 v8.19.7 // indirect
 	github.com/go-asn1-ber/asn1-ber v1.5.8 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/go-ldap/ldap/v3 v3.4.14 // indirect
@@ -122,9 +120,6 @@ replace hydrant/services/buffer => ../services/buffer
 
 replace hydrant/services/s3sink => ../services/s3sink
 
-tool (
-	github.com/nats-io/nats-server/v2
-	hydrant/services/es/cmd/hydrant-es
-)
-
 replace hydrant/services/es => ../services/es
+
+tool github.com/nats-io/nats-server/v2
