@@ -56,7 +56,7 @@ type Deployment struct {
 	ready map[string]string        // readiness addresses, by the same name
 }
 
-type ports struct{ api, s3, nats, monitor, admin, buffer, sink int }
+type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es int }
 
 // Start starts an installation with an empty data directory.
 func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deployment {
@@ -68,7 +68,7 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 	if d.options.StoreBytes == 0 {
 		d.options.StoreBytes = 4 << 30
 	}
-	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink} {
+	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink, &d.ports.es} {
 		port, err := proc.FreePort()
 		must(t, err)
 		*p = port
@@ -97,16 +97,16 @@ func (d *Deployment) Restart() {
 		d.startOne()
 		return
 	}
-	for _, name := range []string{"ingest", "buffer", "s3sink", "s3", "nats"} {
+	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "s3", "nats"} {
 		must(d.t, d.parts[name].Terminate(15*time.Second))
 	}
-	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink"} {
+	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink", "es"} {
 		must(d.t, d.parts[name].Restart())
 	}
 	d.waitReady()
 }
 
-// Stop stops one part, "nats" or "s3", for a while; the function it returns starts it again. Only where parts are
+// Stop kills one part, such as "nats", "s3" or "es", for a while; the function it returns starts it again. Only where parts are
 // processes.
 func (d *Deployment) Stop(name string) (start func()) {
 	d.t.Helper()
@@ -185,6 +185,7 @@ func (d *Deployment) startProcesses() {
 	d.start("ingest", "hydrant-ingest", local(d.ports.admin)+"/readyz", env, "--listen", local(d.ports.api), "--admin-addr", local(d.ports.admin))
 	d.start("buffer", "hydrant-buffer", local(d.ports.buffer)+"/readyz", env, "--admin-addr", local(d.ports.buffer))
 	d.start("s3sink", "hydrant-s3sink", local(d.ports.sink)+"/readyz", env, "--admin-addr", local(d.ports.sink))
+	d.start("es", "hydrant-es", local(d.ports.es)+"/readyz", env, "--admin-addr", local(d.ports.es))
 	d.waitReady()
 }
 
