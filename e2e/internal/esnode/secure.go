@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -27,7 +28,9 @@ func (c Credentials) allow(r *http.Request) bool {
 	if user, password, ok := r.BasicAuth(); ok {
 		return c.User != "" && user == c.User && password == c.Password
 	}
-	if c.APIKey != "" && r.Header.Get("Authorization") == "ApiKey "+c.APIKey {
+	// The scheme may be written in any way (RFC 9110), and Elastic's own client writes APIKey.
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if c.APIKey != "" && strings.EqualFold(scheme, "ApiKey") && key == c.APIKey {
 		return true
 	}
 	return c.Signing.allow(r)
