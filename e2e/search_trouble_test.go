@@ -127,18 +127,24 @@ func TestSearchWithoutExplicitIndex(t *testing.T) {
 // TestSearchDataStream delivers to a data stream, which takes documents with a time stamp alone.
 func TestSearchDataStream(t *testing.T) {
 	node := esnode.Start(t, esnode.OpenSearch3, esnode.Options{})
-	must(t, node.Client().PutIndexTemplate(t.Context(), "logs", map[string]any{"index_patterns": []string{"logs"}, "data_stream": map[string]any{}}))
+	must(t, node.Client().PutIndexTemplate(t.Context(), "logs", map[string]any{"index_patterns": []string{"logs*"}, "data_stream": map[string]any{}}))
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
 	createSearch(t, d, searchTo(node.URL, "logs", 300))
-	var data []string
-	for n := range 500 {
-		data = append(data, fmt.Sprintf(`{"@timestamp":%d,"n":%d}`, 1_700_000_000_000+n, n))
-	}
-	ids := putAll(t, d, "logs", data)
+	ids := putAll(t, d, "logs", stamped(0, 500))
 	bad := []string{`{"n":1}`}
 	badIDs := putAll(t, d, "logs", bad)
 	wantIndexed(t, node.Client(), "logs", ids)
 	wantSetAside(t, d, "logs", badIDs, bad)
+	t.Run("another one", func(t *testing.T) { formerStream(t, d, node) })
+}
+
+// stamped are documents that a data stream takes.
+func stamped(from, n int) []string {
+	data := make([]string, n)
+	for i := range data {
+		data[i] = fmt.Sprintf(`{"@timestamp":%d,"n":%d}`, 1_700_000_000_000+from+i, from+i)
+	}
+	return data
 }
 
 func must(t *testing.T, err error) {

@@ -72,7 +72,8 @@ type try struct {
 	delivery.Attempt
 	log    *slog.Logger
 	ledger *ledger
-	worst  error // of the last pass
+	worst  error           // of the last pass
+	doubt  *delivery.Error // whether documents are in a former place too
 }
 
 // startLedger goes on from what earlier attempts found out, if that can be read.
@@ -95,6 +96,9 @@ func (t *try) to() *types.AmazonopensearchserviceDestinationDescription {
 func (t *try) deliver(ctx context.Context) (*delivery.Result, error) {
 	if result, err := t.lookBack(ctx); result != nil || err != nil {
 		return result, err
+	}
+	if err := t.lookElsewhere(ctx); err != nil {
+		return nil, err
 	}
 	since := t.FailedSince
 	for passes, idle := 1, 0; ; passes++ {
@@ -171,16 +175,18 @@ func (t *try) meet(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func (t *try) naming(is version) naming {
+func (t *try) naming(is version) naming { return t.namingOf(t.to(), is) }
+
+func (t *try) namingOf(to *types.AmazonopensearchserviceDestinationDescription, is version) naming {
 	n := naming{
-		index: aws.ToString(t.to().IndexName), rotation: t.to().IndexRotationPeriod, ids: true,
+		index: aws.ToString(to.IndexName), rotation: to.IndexRotationPeriod, ids: true,
 		stream: t.Batch.StreamID, shard: t.Batch.Shard,
 	}
-	if o := t.to().DocumentIdOptions; o != nil {
+	if o := to.DocumentIdOptions; o != nil {
 		n.ids = o.DefaultDocumentIdFormat != types.DefaultDocumentIdFormatNoDocumentId
 	}
 	if is.types() {
-		n.typeName = aws.ToString(t.to().TypeName)
+		n.typeName = aws.ToString(to.TypeName)
 	}
 	return n
 }

@@ -22,6 +22,7 @@ const (
 	codeRefused         = "ES.RequestRefused"
 	codeUnavailable     = "ES.ServiceUnavailable"
 	codeUnknownDomain   = "ES.UnknownDomain"
+	codeFormerIndex     = "ES.FormerIndexUnknown"
 	codeDocumentsFailed = "ES.DocumentsFailed"
 )
 

@@ -11,7 +11,7 @@
 //
 // Not guaranteed: one document where the delivery stream asks for no document ids (NO_DOCUMENT_ID): then a lost answer, a
 // killed worker or one that wakes late indexes again. Nor one document where index, rotation or cluster of the delivery stream
-// are changed while answers are outstanding: the old index is not asked. And a document that one worker sets aside may be
+// are changed while answers are outstanding and the former index cannot be searched: the error log says so. And a document that one worker sets aside may be
 // indexed by another that had the batch at the same time: then it is in both.
 package es
 

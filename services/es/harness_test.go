@@ -78,7 +78,7 @@ func check(t testing.TB, err error) {
 func wantEqual[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
-		t.Errorf("%s is %.300v, want %.300v", what, got, want)
+		t.Errorf("%s is %.300s, want %.300s", what, fmt.Sprint(got), fmt.Sprint(want))
 	}
 }
 
@@ -145,7 +145,7 @@ func retryFor(seconds int32) option {
 }
 
 func withoutIDs(d *types.AmazonopensearchserviceDestinationDescription) {
-	d.DocumentIdOptions.DefaultDocumentIdFormat = types.DefaultDocumentIdFormatNoDocumentId
+	d.DocumentIdOptions = &types.DocumentIdOptions{DefaultDocumentIdFormat: types.DefaultDocumentIdFormatNoDocumentId}
 }
 
 // stream makes a delivery stream to the index "logs", and to the bucket "data" for what fails.

@@ -64,19 +64,23 @@ func (t *try) earlierFiles() ([]objectstore.Object, error) {
 // finish gives the batch its outcome: everything in it is delivered, has failed or has expired.
 func (t *try) finish(ctx context.Context) (*delivery.Result, error) {
 	if t.ledger.whole && t.ledger.tally().pending == 0 && t.ledger.tally().failed == 0 {
-		return t.result(nil), nil
+		return t.result(t.doubt), nil
 	}
 	o, found, err := t.setAside(ctx, t.now())
 	if err != nil {
 		return nil, err
 	}
 	if found == nil {
-		return t.result(nil), nil
+		return t.result(t.doubt), nil
 	}
 	if !found.Created {
 		return t.resultOf(o, found)
 	}
-	return t.resultWith(o, found, t.why())
+	why := t.why()
+	if t.doubt != nil {
+		why += "; " + t.doubt.Error()
+	}
+	return t.resultWith(o, found, why)
 }
 
 // result is what became of a batch of which nothing is set aside.

@@ -40,6 +40,7 @@ type Server struct {
 	number   string
 	product  string
 	requests []*http.Request
+	refusal  Action // of questions for documents
 }
 
 // Item is a document in a request.
@@ -125,6 +126,13 @@ func (s *Server) FailItems(judge func(Item) *Failure) (heal func()) {
 	}
 }
 
+// RefuseQuestions has an action answer those who ask for documents; nil ends it.
+func (s *Server) RefuseQuestions(do Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusal = do
+}
+
 // Documents are those of an index, by id.
 func (s *Server) Documents(index string) map[string]json.RawMessage {
 	s.mu.Lock()
@@ -185,6 +193,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.info(w)
 	case r.Method == http.MethodPost && r.URL.Path == "/_bulk":
 		s.guarded(w, r)
+	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/_refresh"):
+		s.question(w, r, func(map[string]json.RawMessage) any { return map[string]any{"_shards": map[string]int{"failed": 0}} })
+	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/_search"):
+		s.search(w, r)
 	default:
 		Answer(http.StatusNotFound, "not_found", "no such route")(nil, w, r)
 	}
@@ -255,6 +267,46 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 		answers[i] = map[string]any{"create": answer}
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"took": 1, "errors": failed, "items": answers})
+}
+
+// question answers about an index that is there.
+func (s *Server) question(w http.ResponseWriter, r *http.Request, answer func(documents map[string]json.RawMessage) any) {
+	index, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	documents, there := s.indices[index]
+	switch {
+	case s.refusal != nil:
+		s.refusal(nil, w, r)
+	case !there:
+		Answer(http.StatusNotFound, "index_not_found_exception", "no such index ["+index+"]")(nil, w, r)
+	default:
+		_ = json.NewEncoder(w).Encode(answer(documents))
+	}
+}
+
+// search finds documents by their ids.
+func (s *Server) search(w http.ResponseWriter, r *http.Request) {
+	var search struct {
+		Query struct {
+			IDs struct {
+				Values []string `json:"values"`
+			} `json:"ids"`
+		} `json:"query"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&search); err != nil {
+		Answer(http.StatusBadRequest, "parse_exception", err.Error())(nil, w, r)
+		return
+	}
+	s.question(w, r, func(documents map[string]json.RawMessage) any {
+		hits := []any{}
+		for _, id := range search.Query.IDs.Values {
+			if _, found := documents[id]; found {
+				hits = append(hits, map[string]string{"_id": id})
+			}
+		}
+		return map[string]any{"timed_out": false, "_shards": map[string]int{"failed": 0}, "hits": map[string]any{"hits": hits}}
+	})
 }
 
 func read(r *http.Request) ([]byte, error) {
