@@ -3,10 +3,7 @@ package es
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -65,31 +62,9 @@ func failedKey(installation string, d batch.Descriptor, version int, s3 *firehos
 	if err != nil {
 		return "", fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	identity := identify(installation, d)
+	identity := objectname.Identify(installation, d, errorType)
 	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Seed: identity[:], ErrorType: errorType})
-	return folder + objectname.Name(string(d.Stream), version, d.Oldest, nil, uuid(identity)), nil
-}
-
-// identify is SHA-256 over what makes the batch's file of failed documents this one and no other, as that of the batch's other
-// objects (see the S3 sink). Each field is preceded by its length.
-func identify(installation string, d batch.Descriptor) [sha256.Size]byte {
-	var fields []byte
-	for _, field := range []string{
-		installation, string(d.StreamID), string(d.Leg), strconv.Itoa(int(d.Shard)),
-		strconv.FormatUint(d.First, 10), strconv.FormatInt(d.Oldest.UnixNano(), 10), errorType,
-	} {
-		fields = append(binary.BigEndian.AppendUint32(fields, uint32(len(field))), field...)
-	}
-	return sha256.Sum256(fields)
-}
-
-// uuid is one of version 8 (RFC 9562), made of 122 bits of a hash.
-func uuid(identity [sha256.Size]byte) string {
-	id := identity[:16]
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	text := hex.EncodeToString(id)
-	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+	return folder + objectname.Name(string(d.Stream), version, d.Oldest, nil, identity.UUID()), nil
 }
 
 // count reads what is to be set aside, for its number and bytes, and finds out what of it has expired.

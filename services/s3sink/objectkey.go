@@ -1,11 +1,7 @@
 package s3sink
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
@@ -54,8 +50,8 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
 	t.format = format
-	identity := batchHash(installation, d, v)
-	t.uuid = batchUUID(identity)
+	identity := objectname.Identify(installation, d, string(v))
+	t.uuid = identity.UUID()
 	name, err := objectKey(identity, d, version, to)
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
@@ -71,7 +67,7 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 // Package objectname says what prefixes evaluate to. All times are that of the arrival of the batch's oldest record, in the
 // delivery stream's zone. What is random in it is derived from the batch, so that every attempt to deliver it means the same
 // object. Settings were checked when they were stored; those that cannot be evaluated all the same are an error.
-func objectKey(identity [sha256.Size]byte, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription) (string, error) {
+func objectKey(identity objectname.Identity, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription) (string, error) {
 	prefix, err := objectname.Parse(objectname.Prefix, aws.ToString(to.Prefix))
 	if err != nil {
 		return "", err
@@ -81,29 +77,5 @@ func objectKey(identity [sha256.Size]byte, d batch.Descriptor, version int, to *
 		return "", err
 	}
 	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Zone: zone, Seed: identity[:]})
-	return folder + objectname.Name(string(d.Stream), version, d.Oldest, zone, batchUUID(identity)), nil
-}
-
-// batchHash is SHA-256 over what makes a batch this one and no other. The installation is in it because two may share a bucket,
-// the stream's id because a stream made again under its old name begins at sequence 1, the arrival because a log restored
-// from a backup may give a sequence out twice. Each field is preceded by its length, so that no two lists of fields are the
-// same bytes.
-func batchHash(installation string, d batch.Descriptor, v variant) [sha256.Size]byte {
-	var fields []byte
-	for _, field := range []string{
-		installation, string(d.StreamID), string(d.Leg), strconv.Itoa(int(d.Shard)),
-		strconv.FormatUint(d.First, 10), strconv.FormatInt(d.Oldest.UnixNano(), 10), string(v),
-	} {
-		fields = append(binary.BigEndian.AppendUint32(fields, uint32(len(field))), field...)
-	}
-	return sha256.Sum256(fields)
-}
-
-// batchUUID is a UUID of version 8 (RFC 9562) made of 122 bits of a batch's hash.
-func batchUUID(identity [sha256.Size]byte) string {
-	id := identity[:16]
-	id[6] = id[6]&0x0f | 0x80 // version 8: custom
-	id[8] = id[8]&0x3f | 0x80 // the RFC's variant
-	text := hex.EncodeToString(id)
-	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+	return folder + objectname.Name(string(d.Stream), version, d.Oldest, zone, identity.UUID()), nil
 }
