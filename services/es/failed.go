@@ -40,17 +40,11 @@ const countTries = 4
 // failedObject is the file that a batch's failed documents become under one version of the configuration.
 func (t *try) failedObject(version int, to catalog.Destination) (objectstore.Object, error) {
 	s3 := to.ErrorsS3()
-	if s3 == nil {
-		return objectstore.Object{}, fmt.Errorf("version %d of the delivery stream has no S3 destination for failed documents", version)
+	o, err := objectstore.In(s3)
+	if err != nil {
+		return o, fmt.Errorf("version %d of the delivery stream: failed documents: %w", version, err)
 	}
-	o := objectstore.Object{
-		Bucket: catalog.Bucket(aws.ToString(s3.BucketARN)), Role: aws.ToString(s3.RoleARN),
-		Stream: t.Stream.Name, ARN: t.Stream.ARN, Batch: t.Batch.ID(),
-	}
-	if e := s3.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
-		o.KMS = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN)
-	}
-	var err error
+	o.Stream, o.ARN, o.Batch = t.Stream.Name, t.Stream.ARN, t.Batch.ID()
 	o.Key, err = failedKey(t.installation, t.Batch, version, s3)
 	return o, err
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/shared/batch"
-	"hydrant/shared/catalog"
 	"hydrant/shared/objectname"
+	"hydrant/shared/objectstore"
 )
 
 // variant tells the objects apart that one batch may become.
@@ -21,30 +21,21 @@ const (
 
 // target is an object that a batch may become, or became.
 type target struct {
-	bucket  string
-	key     string
+	objectstore.Object
 	version int // of the configuration that says so
 	format  format
 	uuid    string // of the batch, and the variant
 	variant variant
-	kms     string // ARN of the key that the store is to encrypt with, or ""
-	role    string // ARN of the role that may write there
 }
-
-func (t target) String() string { return "s3://" + t.bucket + "/" + t.key }
 
 // newTarget returns the object that a batch becomes under one version of a delivery stream's configuration. It fails for
 // what this build cannot write, rather than write something else.
 func newTarget(installation string, d batch.Descriptor, version int, to *types.ExtendedS3DestinationDescription, v variant) (target, error) {
-	if to == nil {
-		return target{}, fmt.Errorf("version %d of the delivery stream has no such S3 destination", version)
+	object, err := objectstore.In(to)
+	if err != nil {
+		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	t := target{bucket: catalog.Bucket(aws.ToString(to.BucketARN)), version: version, variant: v, role: aws.ToString(to.RoleARN)}
-	if e := to.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
-		if t.kms = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN); t.kms == "" {
-			return target{}, fmt.Errorf("version %d of the delivery stream asks for encryption with a KMS key and names none", version)
-		}
-	}
+	t := target{Object: object, version: version, variant: v}
 	format, err := formatOf(to.CompressionFormat)
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
@@ -56,7 +47,7 @@ func newTarget(installation string, d batch.Descriptor, version int, to *types.E
 	if err != nil {
 		return target{}, fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	t.key = name + objectname.Extension(aws.ToString(to.FileExtension), format.extension())
+	t.Key = name + objectname.Extension(aws.ToString(to.FileExtension), format.extension())
 	return t, nil
 }
 

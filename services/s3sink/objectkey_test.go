@@ -57,8 +57,8 @@ func TestNames(t *testing.T) {
 			}
 			got, err := newTarget("inst", goldenBatch(), tt.version, to, tt.variant)
 			check(t, err)
-			wantEqual(t, "the bucket", got.bucket, "data")
-			wantEqual(t, "the key", got.key, tt.want)
+			wantEqual(t, "the bucket", got.Bucket, "data")
+			wantEqual(t, "the key", got.Key, tt.want)
 		})
 	}
 }
@@ -81,7 +81,7 @@ func TestNamesOfSettings(t *testing.T) {
 		for range 2 {
 			got, err := newTarget("inst", goldenBatch(), 3, to, variant(columns[4]))
 			check(t, err)
-			wantEqual(t, "the key of "+columns[0], got.key, columns[5])
+			wantEqual(t, "the key of "+columns[0], got.Key, columns[5])
 		}
 	}
 	wantEqual(t, "the rows", rows, 12)
