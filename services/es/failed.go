@@ -3,7 +3,6 @@ package es
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -148,16 +147,10 @@ func (t *try) writeFailed(ctx context.Context, w io.Writer, records int, ended t
 
 // rest is the reason of documents that were not sent: what kept the last pass from it.
 func (t *try) rest() reason {
-	why := reason{Text: "not sent: the retry duration was over before the server could be reached"}
 	if t.worst == nil {
-		return why
+		return reason{Status: noAnswer, Text: "not sent: the retry duration was over before the server could be reached"}
 	}
-	var r *refusal
-	if errors.As(t.worst, &r) {
-		why.Status = r.status
-	}
-	why.Text = "not sent: " + bounded(t.worst.Error())
-	return why
+	return reason{Status: statusOf(t.worst), Text: "not sent: " + bounded(t.worst.Error())}
 }
 
 // known is the server as far as it is known, without asking.
@@ -169,43 +162,4 @@ func (t *try) known() version {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	return to.is
-}
-
-// failedLines writes failed documents in the guide's form, one line each.
-type failedLines struct {
-	w      *bufio.Writer
-	ledger *ledger
-	named  naming
-	ended  time.Time
-	rest   reason // of documents that were never sent, since others before them got no answer
-	count  int
-	line   []byte
-}
-
-func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []byte) error {
-	why, attempts := f.rest, 0
-	if r := f.ledger.reason(ordinal); r != nil {
-		why, attempts = *r, r.Attempts
-		if !r.Final {
-			attempts = f.ledger.tries
-		}
-	}
-	id := f.named.id(m.Sequence, index)
-	b := f.line[:0]
-	b = append(b, `{"attemptsMade":`...)
-	b = strconv.AppendInt(b, int64(attempts), 10)
-	b = strconv.AppendInt(append(b, `,"arrivalTimestamp":`...), m.Arrived.UnixMilli(), 10)
-	b = append(append(b, `,"errorCode":`...), quoted(why.code())...)
-	b = append(append(b, `,"errorMessage":`...), quoted(why.message(id))...)
-	b = strconv.AppendInt(append(b, `,"attemptEndingTimestamp":`...), f.ended.UnixMilli(), 10)
-	b = append(append(b, `,"esDocumentId":`...), quoted(id)...)
-	b = append(append(b, `,"esIndexName":`...), quoted(f.named.indexOf(m.Arrived))...)
-	b = append(append(b, `,"esTypeName":`...), quoted(f.named.typeName)...)
-	b = append(b, `,"rawData":"`...)
-	b = base64.StdEncoding.AppendEncode(b, record)
-	b = append(b, "\"}\n"...)
-	f.line = b
-	f.count++
-	_, err := f.w.Write(b)
-	return err
 }

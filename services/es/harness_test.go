@@ -262,21 +262,8 @@ func (s *deliveryStream) wantDelivered(d batch.Descriptor, got delivery.Result) 
 	wantEqual(s.t, "the files of failed documents", len(s.s3.Keys("data")), 0)
 }
 
-// line is a line of a file of failed documents.
-type line struct {
-	AttemptsMade           int    `json:"attemptsMade"`
-	ArrivalTimestamp       int64  `json:"arrivalTimestamp"`
-	ErrorCode              string `json:"errorCode"`
-	ErrorMessage           string `json:"errorMessage"`
-	AttemptEndingTimestamp int64  `json:"attemptEndingTimestamp"`
-	ESDocumentID           string `json:"esDocumentId"`
-	ESIndexName            string `json:"esIndexName"`
-	ESTypeName             string `json:"esTypeName"`
-	RawData                []byte `json:"rawData"`
-}
-
 // failed reads the only file of failed documents.
-func (r *rig) failed() []line {
+func (r *rig) failed() []failedDocument {
 	r.t.Helper()
 	keys := r.s3.Keys("data")
 	if len(keys) != 1 {
@@ -284,9 +271,9 @@ func (r *rig) failed() []line {
 	}
 	wantEqual(r.t, "how often the file was written", r.s3.Writes("data", keys[0]), 1)
 	data, _ := r.s3.Content("data", keys[0])
-	var lines []line
+	var lines []failedDocument
 	for text := range bytes.Lines(data) {
-		var l line
+		var l failedDocument
 		d := json.NewDecoder(bytes.NewReader(text))
 		d.DisallowUnknownFields()
 		check(r.t, d.Decode(&l))
