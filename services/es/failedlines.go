@@ -10,7 +10,7 @@ import (
 	"hydrant/shared/recordlog"
 )
 
-// failedDocument is a line of a file of failed documents, in the guide's form (docs/compatibility.md).
+// failedDocument is a line of a file of failed documents, in the guide's form (docs/operations.md).
 type failedDocument struct {
 	AttemptsMade           int    `json:"attemptsMade"`
 	ArrivalTimestamp       int64  `json:"arrivalTimestamp"` // milliseconds since 1970
