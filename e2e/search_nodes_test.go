@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
+	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/esnode"
 	"hydrant/shared/delivery"
@@ -74,18 +75,18 @@ func typeOf(release esnode.Version) string {
 	return ""
 }
 
-func wantReasons(t *testing.T, node *esnode.Node, index string, lines map[string]failedLine, ids []string) {
+func wantReasons(t *testing.T, node *esnode.Node, index string, lines map[string]checker.FailedDocument, ids []string) {
 	t.Helper()
 	for i, want := range []string{"not sent: ", "not sent: ", "failed to parse field [n] of type [long]"} {
 		line := lines[ids[i]]
-		if line.ErrorCode != "400" || !strings.Contains(line.ErrorMessage, want) || line.ESIndexName != index || line.ESTypeName != typeOf(node.Version) {
+		if line.Code != "400" || !strings.Contains(line.Message, want) || line.Index != index || line.Type != typeOf(node.Version) {
 			t.Errorf("set aside as %+v, want %q", line, want)
 		}
-		if line.ArrivalTimestamp <= 0 || line.AttemptEndingTimestamp < line.ArrivalTimestamp {
-			t.Errorf("it arrived at %d, and failed at %d", line.ArrivalTimestamp, line.AttemptEndingTimestamp)
+		if line.Arrived <= 0 || line.Ended < line.Arrived {
+			t.Errorf("it arrived at %d, and failed at %d", line.Arrived, line.Ended)
 		}
 	}
-	if attempts := lines[ids[2]].AttemptsMade; attempts < 1 {
+	if attempts := lines[ids[2]].Attempts; attempts < 1 {
 		t.Errorf("what the server refused was sent %d times", attempts)
 	}
 }

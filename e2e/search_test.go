@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
+	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/esnode"
 )
@@ -124,51 +124,36 @@ func wantIndexed(t *testing.T, client *esnode.Client, pattern string, ids []stri
 	}
 }
 
-// failedLine is a line of a file of failed documents, as the guide has it.
-type failedLine struct {
-	AttemptsMade           int    `json:"attemptsMade"`
-	ArrivalTimestamp       int64  `json:"arrivalTimestamp"`
-	ErrorCode              string `json:"errorCode"`
-	ErrorMessage           string `json:"errorMessage"`
-	AttemptEndingTimestamp int64  `json:"attemptEndingTimestamp"`
-	ESDocumentID           string `json:"esDocumentId"`
-	ESIndexName            string `json:"esIndexName"`
-	ESTypeName             string `json:"esTypeName"`
-	RawData                []byte `json:"rawData"`
-}
-
 // failedLines are those of every file of a delivery stream, by the document's id. One that is there twice is an error.
-func failedLines(t *testing.T, d *deploy.Deployment, stream string) map[string]failedLine {
+func failedLines(t *testing.T, d *deploy.Deployment, stream string) map[string]checker.FailedDocument {
 	t.Helper()
-	lines := map[string]failedLine{}
+	lines := map[string]checker.FailedDocument{}
 	for _, o := range d.Objects(setAside, stream+"/elasticsearch-failed/") {
 		for text := range bytes.Lines(plain(t, o)) {
-			var line failedLine
-			decoder := json.NewDecoder(bytes.NewReader(text))
-			decoder.DisallowUnknownFields()
-			if err := decoder.Decode(&line); err != nil {
+			line, err := checker.ParseFailed(text)
+			if err != nil {
 				t.Fatalf("%s: %v in %s", o.Key, err, text)
 			}
-			if _, twice := lines[line.ESDocumentID]; twice {
-				t.Errorf("%s is set aside twice", line.ESDocumentID)
+			if _, twice := lines[line.ID]; twice {
+				t.Errorf("%s is set aside twice", line.ID)
 			}
-			lines[line.ESDocumentID] = line
+			lines[line.ID] = line
 		}
 	}
 	return lines
 }
 
 // wantSetAside waits until records are set aside, and checks that they are these, each once. It returns their lines.
-func wantSetAside(t *testing.T, d *deploy.Deployment, stream string, ids, data []string) map[string]failedLine {
+func wantSetAside(t *testing.T, d *deploy.Deployment, stream string, ids, data []string) map[string]checker.FailedDocument {
 	t.Helper()
-	var lines map[string]failedLine
+	var lines map[string]checker.FailedDocument
 	deploy.Eventually(t, fmt.Sprintf("%d documents are set aside", len(ids)), func() bool {
 		lines = failedLines(t, d, stream)
 		return len(lines) >= len(ids)
 	})
 	for i, id := range ids {
-		if string(lines[id].RawData) != data[i] {
-			t.Errorf("%s is set aside as %.200q", id, lines[id].RawData)
+		if string(lines[id].Data) != data[i] {
+			t.Errorf("%s is set aside as %.200q", id, lines[id].Data)
 		}
 	}
 	if len(lines) != len(ids) {

@@ -101,7 +101,7 @@ func goneForTooLong(t *testing.T, d *deploy.Deployment, node *esnode.Node) {
 	ids := putAll(t, d, "gone", data)
 	lines := wantSetAside(t, d, "gone", ids, data)
 	for _, line := range lines {
-		if line.ErrorCode != "0" && line.ErrorCode != "" || line.ESIndexName != "gone" || line.ErrorMessage == "" {
+		if line.Code != "ES.ConnectionFailed" || line.Attempts < 1 || line.Index != "gone" {
 			t.Fatalf("set aside as %+v", line)
 		}
 	}

@@ -20,15 +20,17 @@ func TestSearchFaults(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 3))
 	r := newSearchRig(t)
 	streams := map[string]checker.Search{
-		"single": r.createSearch("single", searching{Search: checker.Search{Rotation: checker.NoRotation}, interval: 1, retries: hour}),
-		"hourly": r.createSearch("hourly", searching{Search: checker.Search{Rotation: checker.OneHour}, interval: 2, retries: hour, backup: true}),
-		"weekly": r.createSearch("weekly", searching{Search: checker.Search{Rotation: checker.OneWeek}, interval: 0, retries: hour}),
+		"single":  r.createSearch("single", searching{Search: checker.Search{Rotation: checker.NoRotation}, interval: 1, retries: hour}),
+		"hourly":  r.createSearch("hourly", searching{Search: checker.Search{Rotation: checker.OneHour}, interval: 2, retries: hour, backup: true}),
+		"daily":   r.createSearch("daily", searching{Search: checker.Search{Rotation: checker.OneDay}, interval: 2, retries: hour}),
+		"weekly":  r.createSearch("weekly", searching{Search: checker.Search{Rotation: checker.OneWeek}, interval: 0, retries: hour}),
+		"monthly": r.createSearch("monthly", searching{Search: checker.Search{Rotation: checker.OneMonth}, interval: 3, retries: hour}),
 	}
 	r.must(r.api.SetSwallow(0.05))
 	r.setS3(t, ordinary())
 	r.setSearch(t, searchOrdinary())
 
-	stop := r.produce(t, rng, map[string]float64{"single": 300, "hourly": 300, "weekly": 100})
+	stop := r.produce(t, rng, map[string]float64{"single": 300, "hourly": 300, "daily": 50, "weekly": 100, "monthly": 50})
 	r.play(t, r.schedule(t, *seed, *duration, r.targets, searchActions()), rng)
 	stop()
 

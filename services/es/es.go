@@ -20,27 +20,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
-	"hydrant/shared/members"
 	"hydrant/shared/names"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 	"hydrant/shared/service"
-	"hydrant/shared/session"
+	"hydrant/shared/sink"
 )
 
 const (
+	program = "es"
+
 	// A request has room for the largest record there is, and the line before it.
 	leastBulkSize = 2 << 20
 	mostBulkSize  = 64 << 20
@@ -142,11 +141,9 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *delivery.Metrics
-	points  *datapoints.Recorder
 	parts   *objectstore.Buffers
 	buffers *buffers
-
-	session session.Session
+	sink    sink.Sink
 }
 
 var _ service.Service = (*Service)(nil)
@@ -156,13 +153,14 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	points, err := datapoints.NewRecorder("es", rt.Metrics, rt.Log)
+	points, err := datapoints.NewRecorder(program, rt.Metrics, rt.Log)
 	if err != nil {
 		return nil, err
 	}
 	return &Service{
-		cfg: cfg, log: rt.Log, points: points, metrics: newMetrics(rt.Metrics, points),
+		cfg: cfg, log: rt.Log, metrics: newMetrics(rt.Metrics, points),
 		parts: objectstore.NewBuffers(cfg.Settings), buffers: newBuffers(cfg.requests()),
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log},
 	}, nil
 }
 
@@ -172,7 +170,7 @@ func newMetrics(registry prometheus.Registerer, points *datapoints.Recorder) *de
 }
 
 // Ready implements service.Service.
-func (s *Service) Ready() error { return s.session.Ready() }
+func (s *Service) Ready() error { return s.sink.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready.
 func (s *Service) Run(ctx context.Context) error {
@@ -186,24 +184,16 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer servers.close()
-	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-es", s.log)
-	if err != nil {
-		return err
-	}
-	defer open.Conn.Close()
-	d := newDestination(s.cfg, servers, store, recordlog.New(open.JetStream), s.buffers, s.log)
-	err = session.Persist(ctx, s.log, func() (err error) {
-		d.installation, err = broker.InstallationID(ctx, open.JetStream)
-		return err
+	return s.sink.Run(ctx, func(open sink.Open) []*delivery.Runner {
+		d := newDestination(s.cfg, servers, store, recordlog.New(open.JetStream), s.buffers, s.log)
+		d.installation = open.Installation
+		slots := delivery.NewSlots(s.cfg.Workers)
+		return []*delivery.Runner{delivery.NewRunner(s.cfg.delivery(slots), open.JetStream, open.View, d, s.metrics, s.log)}
 	})
-	if err != nil {
-		return err
-	}
-	return s.serve(ctx, open.JetStream, open.View, d)
 }
 
 func openStore(ctx context.Context, cfg Config, parts *objectstore.Buffers, log *slog.Logger) (*objectstore.Store, error) {
-	return objectstore.Open(ctx, cfg.Settings, objectstore.Names{Program: "es", Service: serviceName},
+	return objectstore.Open(ctx, cfg.Settings, objectstore.Names{Program: program, Service: serviceName},
 		objectstore.Demand{Writers: cfg.Workers, Backoff: cfg.RetryMin}, parts, log)
 }
 
@@ -213,20 +203,4 @@ func newDestination(cfg Config, servers *servers, store *objectstore.Store, reco
 		inFlight: cfg.BulkInFlight, mostItems: cfg.BulkRecords, timeout: cfg.ESTimeout, gzip: cfg.BulkGzip,
 		minPause: cfg.RetryMin, maxPause: cfg.RetryMax,
 	}
-}
-
-// serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.
-func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
-	group := members.NewGroup(js, "es", s.log)
-	runner := delivery.NewRunner(s.cfg.delivery(delivery.NewSlots(s.cfg.Workers)), js, view, d, s.metrics, s.log)
-	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer end()
-	running.Go(func() { view.Run(background, func(name names.Stream) { runner.Changed(ctx, name) }) })
-	// Nobody asks who the members are but the operator: the replicas share consumers.
-	running.Go(func() { group.Run(background, func() {}) })
-	running.Go(func() { _ = s.points.Run(background, js.Conn()) }) // it ends with the context, and for no other reason
-	_ = runner.Run(ctx)                                            // the same
-	return ctx.Err()
 }

@@ -3,10 +3,6 @@ package es
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -43,17 +39,11 @@ const countTries = 4
 // failedObject is the file that a batch's failed documents become under one version of the configuration.
 func (t *try) failedObject(version int, to catalog.Destination) (objectstore.Object, error) {
 	s3 := to.ErrorsS3()
-	if s3 == nil {
-		return objectstore.Object{}, fmt.Errorf("version %d of the delivery stream has no S3 destination for failed documents", version)
+	o, err := objectstore.In(s3)
+	if err != nil {
+		return o, fmt.Errorf("version %d of the delivery stream: failed documents: %w", version, err)
 	}
-	o := objectstore.Object{
-		Bucket: catalog.Bucket(aws.ToString(s3.BucketARN)), Role: aws.ToString(s3.RoleARN),
-		Stream: t.Stream.Name, ARN: t.Stream.ARN, Batch: t.Batch.ID(),
-	}
-	if e := s3.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
-		o.KMS = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN)
-	}
-	var err error
+	o.Stream, o.ARN, o.Batch = t.Stream.Name, t.Stream.ARN, t.Batch.ID()
 	o.Key, err = failedKey(t.installation, t.Batch, version, s3)
 	return o, err
 }
@@ -65,31 +55,9 @@ func failedKey(installation string, d batch.Descriptor, version int, s3 *firehos
 	if err != nil {
 		return "", fmt.Errorf("version %d of the delivery stream: %w", version, err)
 	}
-	identity := identify(installation, d)
+	identity := objectname.Identify(installation, d, errorType)
 	folder := prefix.Evaluate(objectname.Values{At: d.Oldest, Seed: identity[:], ErrorType: errorType})
-	return folder + objectname.Name(string(d.Stream), version, d.Oldest, nil, uuid(identity)), nil
-}
-
-// identify is SHA-256 over what makes the batch's file of failed documents this one and no other, as that of the batch's other
-// objects (see the S3 sink). Each field is preceded by its length.
-func identify(installation string, d batch.Descriptor) [sha256.Size]byte {
-	var fields []byte
-	for _, field := range []string{
-		installation, string(d.StreamID), string(d.Leg), strconv.Itoa(int(d.Shard)),
-		strconv.FormatUint(d.First, 10), strconv.FormatInt(d.Oldest.UnixNano(), 10), errorType,
-	} {
-		fields = append(binary.BigEndian.AppendUint32(fields, uint32(len(field))), field...)
-	}
-	return sha256.Sum256(fields)
-}
-
-// uuid is one of version 8 (RFC 9562), made of 122 bits of a hash.
-func uuid(identity [sha256.Size]byte) string {
-	id := identity[:16]
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	text := hex.EncodeToString(id)
-	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+	return folder + objectname.Name(string(d.Stream), version, d.Oldest, nil, identity.UUID()), nil
 }
 
 // count reads what is to be set aside, for its number and bytes, and finds out what of it has expired.
@@ -179,16 +147,10 @@ func (t *try) writeFailed(ctx context.Context, w io.Writer, records int, ended t
 
 // rest is the reason of documents that were not sent: what kept the last pass from it.
 func (t *try) rest() reason {
-	why := reason{Text: "not sent: the retry duration was over before the server could be reached"}
 	if t.worst == nil {
-		return why
+		return reason{Status: noAnswer, Text: "not sent: the retry duration was over before the server could be reached"}
 	}
-	var r *refusal
-	if errors.As(t.worst, &r) {
-		why.Status = r.status
-	}
-	why.Text = "not sent: " + bounded(t.worst.Error())
-	return why
+	return reason{Status: statusOf(t.worst), Text: "not sent: " + bounded(t.worst.Error())}
 }
 
 // known is the server as far as it is known, without asking.
@@ -200,43 +162,4 @@ func (t *try) known() version {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	return to.is
-}
-
-// failedLines writes failed documents in the guide's form, one line each.
-type failedLines struct {
-	w      *bufio.Writer
-	ledger *ledger
-	named  naming
-	ended  time.Time
-	rest   reason // of documents that were never sent, since others before them got no answer
-	count  int
-	line   []byte
-}
-
-func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []byte) error {
-	why, attempts := f.rest, 0
-	if r := f.ledger.reason(ordinal); r != nil {
-		why, attempts = *r, r.Attempts
-		if !r.Final {
-			attempts = f.ledger.tries
-		}
-	}
-	id := f.named.id(m.Sequence, index)
-	b := f.line[:0]
-	b = append(b, `{"attemptsMade":`...)
-	b = strconv.AppendInt(b, int64(attempts), 10)
-	b = strconv.AppendInt(append(b, `,"arrivalTimestamp":`...), m.Arrived.UnixMilli(), 10)
-	b = append(append(b, `,"errorCode":`...), quoted(why.code())...)
-	b = append(append(b, `,"errorMessage":`...), quoted(why.message(id))...)
-	b = strconv.AppendInt(append(b, `,"attemptEndingTimestamp":`...), f.ended.UnixMilli(), 10)
-	b = append(append(b, `,"esDocumentId":`...), quoted(id)...)
-	b = append(append(b, `,"esIndexName":`...), quoted(f.named.indexOf(m.Arrived))...)
-	b = append(append(b, `,"esTypeName":`...), quoted(f.named.typeName)...)
-	b = append(b, `,"rawData":"`...)
-	b = base64.StdEncoding.AppendEncode(b, record)
-	b = append(b, "\"}\n"...)
-	f.line = b
-	f.count++
-	_, err := f.w.Write(b)
-	return err
 }

@@ -140,6 +140,7 @@ func TestRetryDuration(t *testing.T) {
 			lines := r.failed()
 			wantEqual(t, "the lines", len(lines), 25)
 			wantEqual(t, "the code", lines[0].ErrorCode, "503")
+			wantEqual(t, "the attempts", lines[0].AttemptsMade, 1)
 		})
 	}
 }
@@ -161,7 +162,7 @@ func TestClusterGone(t *testing.T) {
 	lines := r.failed()
 	wantEqual(t, "the lines", len(lines), d.Records)
 	for _, l := range lines {
-		if !strings.Contains(l.ErrorMessage, "connection refused") || l.ErrorCode != "0" {
+		if !strings.Contains(l.ErrorMessage, "connection refused") || l.ErrorCode != codeConnection || l.AttemptsMade != 1 {
 			t.Fatalf("a line is %+v", l)
 		}
 	}

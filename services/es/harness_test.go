@@ -44,17 +44,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is NATS, an S3 server and a cluster that can be told to fail, and what a test does with them.
 type rig struct {
-	t   *testing.T
-	js  jetstream.JetStream
-	s3  *s3test.Server
-	es  *fakees.Server
-	cfg Config
+	t    *testing.T
+	nats *natstest.Server
+	js   jetstream.JetStream
+	s3   *s3test.Server
+	es   *fakees.Server
+	cfg  Config
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	server := natstest.Start(t)
-	r := &rig{t: t, js: server.JetStream(), s3: s3test.Start(t), es: fakees.Start(t)}
+	r := &rig{t: t, nats: server, js: server.JetStream(), s3: s3test.Start(t), es: fakees.Start(t)}
 	r.cfg = Config{
 		NATS: broker.Config{NATSURL: server.URL(), Replicas: 1, Retention: 24 * time.Hour},
 		Settings: objectstore.Settings{
@@ -185,17 +186,23 @@ func (r *rig) stream(name names.Stream, options ...option) *deliveryStream {
 
 func (s *deliveryStream) log() names.Log { return names.Log{Stream: s.doc.Name, ID: s.doc.ID} }
 
-// put publishes one message with the records.
-func (s *deliveryStream) put(records ...string) {
-	s.t.Helper()
+// message is one with the records.
+func (s *deliveryStream) message(at time.Time, records ...string) natstest.Message {
 	lengths := make([]int, len(records))
 	for i, r := range records {
 		lengths[i] = len(r)
 	}
-	m := nats.NewMsg(s.log().Subject())
-	m.Data = []byte(strings.Join(records, ""))
-	m.Header.Set(record.LengthsHeader, string(record.AppendLengths(nil, lengths)))
-	_, err := s.js.PublishMsg(s.t.Context(), m)
+	return natstest.Message{
+		At: at, Subject: s.log().Subject(), Data: []byte(strings.Join(records, "")),
+		Header: nats.Header{record.LengthsHeader: {string(record.AppendLengths(nil, lengths))}},
+	}
+}
+
+// put publishes one message with the records.
+func (s *deliveryStream) put(records ...string) {
+	s.t.Helper()
+	m := s.message(time.Now(), records...) // when it arrives is JetStream's to say
+	_, err := s.js.PublishMsg(s.t.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	check(s.t, err)
 }
 
@@ -262,21 +269,8 @@ func (s *deliveryStream) wantDelivered(d batch.Descriptor, got delivery.Result) 
 	wantEqual(s.t, "the files of failed documents", len(s.s3.Keys("data")), 0)
 }
 
-// line is a line of a file of failed documents.
-type line struct {
-	AttemptsMade           int    `json:"attemptsMade"`
-	ArrivalTimestamp       int64  `json:"arrivalTimestamp"`
-	ErrorCode              string `json:"errorCode"`
-	ErrorMessage           string `json:"errorMessage"`
-	AttemptEndingTimestamp int64  `json:"attemptEndingTimestamp"`
-	ESDocumentID           string `json:"esDocumentId"`
-	ESIndexName            string `json:"esIndexName"`
-	ESTypeName             string `json:"esTypeName"`
-	RawData                []byte `json:"rawData"`
-}
-
 // failed reads the only file of failed documents.
-func (r *rig) failed() []line {
+func (r *rig) failed() []failedDocument {
 	r.t.Helper()
 	keys := r.s3.Keys("data")
 	if len(keys) != 1 {
@@ -284,9 +278,9 @@ func (r *rig) failed() []line {
 	}
 	wantEqual(r.t, "how often the file was written", r.s3.Writes("data", keys[0]), 1)
 	data, _ := r.s3.Content("data", keys[0])
-	var lines []line
+	var lines []failedDocument
 	for text := range bytes.Lines(data) {
-		var l line
+		var l failedDocument
 		d := json.NewDecoder(bytes.NewReader(text))
 		d.DisallowUnknownFields()
 		check(r.t, d.Decode(&l))

@@ -237,7 +237,7 @@ func (p *pass) refuse(s *sending, r *refusal) {
 		}
 	}
 	for _, it := range s.items {
-		p.ledger.fail(int(it.ordinal), reason{Status: r.status, Text: r.Error()})
+		p.ledger.fail(int(it.ordinal), reason{Status: statusOf(r), Text: r.Error()})
 	}
 	p.worst = r
 	if r.tooLarge() {

@@ -1,8 +1,11 @@
 package es
 
 import (
+	"errors"
 	"strconv"
 	"strings"
+
+	"hydrant/shared/objectstore"
 )
 
 // mostReasons bounds the different reasons that are kept of one batch.
@@ -11,16 +14,54 @@ const mostReasons = 512
 // reason is why a document is not in the index. Documents that fail alike share one.
 type reason struct {
 	Final    bool   // it is not sent again
-	Status   int    // HTTP's, of the document's answer or of the request's; 0 without an answer
+	Status   int    // HTTP's, of the document's answer or of the request's; without an answer one of those below
 	Text     string // in Elasticsearch's words, with idMark for the document's id
 	Attempts int    // how often a document was sent; counted for the final ones only
+}
+
+// What stands for a status where there was no answer. HTTP's begin at 100.
+const (
+	noAnswer  = iota // none came, or none that could be read
+	noRole           // the role of the delivery stream may not be assumed
+	noAddress        // nobody has said where the domain is
+	notAsked         // another reason not to ask
+)
+
+// statusOf is the status of what kept documents from being indexed.
+func statusOf(err error) int {
+	var r *refusal
+	var domain *unknownDomainError
+	switch {
+	case errors.As(err, &domain):
+		return noAddress
+	case !errors.As(err, &r):
+		return notAsked
+	case r.err == nil:
+		return r.status
+	case r.lasting():
+		return noRole
+	}
+	return noAnswer
 }
 
 // idMark stands for the id of the document in a reason's text: Elasticsearch names it in many, which would else all differ.
 const idMark = "\x00"
 
-// code is the guide's error code: the status that the server gave, or would have given.
-func (r reason) code() string { return strconv.Itoa(r.Status) }
+// code is the guide's error code: the status that the server gave, or would have given. Where there was no answer it is the
+// code of the error log: a number would be taken for the server's.
+func (r reason) code() string {
+	switch r.Status {
+	case noAnswer:
+		return codeConnection
+	case noRole:
+		return codeAccessDenied
+	case noAddress:
+		return codeUnknownDomain
+	case notAsked:
+		return objectstore.CodeInternal
+	}
+	return strconv.Itoa(r.Status)
+}
 
 // message is the text for one document.
 func (r reason) message(id string) string { return strings.ReplaceAll(r.Text, idMark, id) }

@@ -136,7 +136,7 @@ func (s *searchSettings) checkWhole(to *types.AmazonopensearchserviceDestination
 		return invalidArgument("%s: give one of DomainARN and ClusterEndpoint", s.shape)
 	}
 	if to.ClusterEndpoint != nil && !isEndpoint(*to.ClusterEndpoint) {
-		return invalidArgument("%s.ClusterEndpoint: give an address such as https://search.example.com:9200, without a user, a query or a fragment", s.shape)
+		return invalidArgument("%s.ClusterEndpoint: give an address that begins with https:// or http://, such as https://search.example.com:9200, without a user, a query or a fragment", s.shape)
 	}
 	if problem := indexProblem(aws.ToString(to.IndexName), to.IndexRotationPeriod); problem != "" {
 		return invalidArgument("%s.IndexName: no index can have such a name: %s", s.shape, problem)

@@ -228,9 +228,9 @@ func TestSearchValidation(t *testing.T) {
 			want    []string
 		}{
 			"nothing":        {``, []string{"roleARN: not be null", "indexName: not be null", "s3Configuration: not be null"}},
-			"empty texts":    {someRole + `,` + someS3 + `,"DomainARN":"","ClusterEndpoint":"","IndexName":"","TypeName":""`, []string{"domainARN: have length greater than or equal to 1", "domainARN: " + pattern + `arn:.*:es:[a-zA-Z0-9\-]+:\d{12}:domain/[a-z][-0-9a-z]{2,27}`, "clusterEndpoint: have length greater than or equal to 1", "clusterEndpoint: " + pattern + "https:.*", "indexName: have length greater than or equal to 1"}},
+			"empty texts":    {someRole + `,` + someS3 + `,"DomainARN":"","ClusterEndpoint":"","IndexName":"","TypeName":""`, []string{"domainARN: have length greater than or equal to 1", "domainARN: " + pattern + `arn:.*:es:[a-zA-Z0-9\-]+:\d{12}:domain/[a-z][-0-9a-z]{2,27}`, "clusterEndpoint: have length greater than or equal to 1", "clusterEndpoint: " + pattern + "https?:.*", "indexName: have length greater than or equal to 1"}},
 			"long texts":     {someRole + `,` + someS3 + `,"IndexName":"` + strings.Repeat("é", 81) + `","TypeName":"` + strings.Repeat("t", 101) + `"`, []string{"indexName: have length less than or equal to 80", "typeName: have length less than or equal to 100"}},
-			"an endpoint":    {someRole + `,` + someS3 + `,` + someIndex + `,"ClusterEndpoint":"search.example.com"`, []string{"clusterEndpoint: " + pattern + "https:.*"}},
+			"an endpoint":    {someRole + `,` + someS3 + `,` + someIndex + `,"ClusterEndpoint":"search.example.com"`, []string{"clusterEndpoint: " + pattern + "https?:.*"}},
 			"enums":          {someRole + `,` + someS3 + `,` + someIndex + `,"IndexRotationPeriod":"OneYear","S3BackupMode":"Enabled","DocumentIdOptions":{"DefaultDocumentIdFormat":"X"}`, []string{"indexRotationPeriod: satisfy enum value set: [NoRotation, OneHour, OneDay, OneWeek, OneMonth]", "s3BackupMode: satisfy enum value set: [FailedDocumentsOnly, AllDocuments]", "documentIdOptions.defaultDocumentIdFormat: satisfy enum value set: [FIREHOSE_DEFAULT, NO_DOCUMENT_ID]"}},
 			"ranges":         {someRole + `,` + someS3 + `,` + someIndex + `,"BufferingHints":{"SizeInMBs":101,"IntervalInSeconds":901},"RetryOptions":{"DurationInSeconds":7201}`, []string{"bufferingHints.intervalInSeconds: have value less than or equal to 900", "bufferingHints.sizeInMBs: have value less than or equal to 100", "retryOptions.durationInSeconds: have value less than or equal to 7200"}},
 			"S3":             {someRole + `,` + someIndex + `,"S3Configuration":{}`, []string{"s3Configuration.roleARN: not be null", "s3Configuration.bucketARN: not be null"}},
@@ -250,7 +250,7 @@ func TestSearchValidation(t *testing.T) {
 func TestSearchInvalidArguments(t *testing.T) {
 	const (
 		prefixes  = "Ths supplied prefix(es) do not satisfy the following constraint: "
-		noAddress = "@.ClusterEndpoint: give an address such as https://search.example.com:9200, without a user, a query or a fragment"
+		noAddress = "@.ClusterEndpoint: give an address that begins with https:// or http://, such as https://search.example.com:9200, without a user, a query or a fragment"
 		noIndex   = "@.IndexName: no index can have such a name: "
 		noType    = "@.TypeName: no type can have such a name: "
 		domain    = `"DomainARN":"arn:aws:es:us-east-1:000000000000:domain/logs"`

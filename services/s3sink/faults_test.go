@@ -237,7 +237,7 @@ func TestForeignObject(t *testing.T) {
 			name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
 			check(t, err)
 			_, err = r.s3.Client.PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: &name.bucket, Key: &name.key, Body: bytes.NewReader([]byte("keep")), Metadata: tt.metadata(d.ID()),
+				Bucket: &name.Bucket, Key: &name.Key, Body: bytes.NewReader([]byte("keep")), Metadata: tt.metadata(d.ID()),
 			})
 			check(t, err)
 			for number := range 2 {
@@ -285,8 +285,8 @@ func TestKilledWorker(t *testing.T) {
 	destination := r.destination()
 	name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
 	check(t, err)
-	for _, key := range []string{name.key, name.key + ".other"} {
-		_, err = r.s3.Client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name.bucket, Key: &key})
+	for _, key := range []string{name.Key, name.Key + ".other"} {
+		_, err = r.s3.Client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name.Bucket, Key: &key})
 		check(t, err)
 	}
 	a := s.attempt(d)

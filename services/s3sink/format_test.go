@@ -215,7 +215,7 @@ func TestFormatsTable(t *testing.T) {
 			to.CompressionFormat = types.CompressionFormat(tt.setting)
 			got, err := newTarget("inst", goldenBatch(), 3, to, wholeBatch)
 			check(t, err)
-			wantEqual(t, "the key", got.key, "2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-"+testUUID+tt.extension)
+			wantEqual(t, "the key", got.Key, "2026/03/10/00/web.clicks-3-2026-03-10-00-05-07-"+testUUID+tt.extension)
 			wantEqual(t, "the UUID", got.uuid, testUUID)
 			wantEqual(t, "the Content-Encoding", got.format.contentEncoding(), tt.encoding)
 			wantEqual(t, "whether there is a Content-Encoding", got.format.contentEncoding() != "", tt.encoding != "")

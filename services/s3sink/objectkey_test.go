@@ -2,7 +2,6 @@ package s3sink
 
 import (
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +57,8 @@ func TestNames(t *testing.T) {
 			}
 			got, err := newTarget("inst", goldenBatch(), tt.version, to, tt.variant)
 			check(t, err)
-			wantEqual(t, "the bucket", got.bucket, "data")
-			wantEqual(t, "the key", got.key, tt.want)
+			wantEqual(t, "the bucket", got.Bucket, "data")
+			wantEqual(t, "the key", got.Key, tt.want)
 		})
 	}
 }
@@ -82,43 +81,10 @@ func TestNamesOfSettings(t *testing.T) {
 		for range 2 {
 			got, err := newTarget("inst", goldenBatch(), 3, to, variant(columns[4]))
 			check(t, err)
-			wantEqual(t, "the key of "+columns[0], got.key, columns[5])
+			wantEqual(t, "the key of "+columns[0], got.Key, columns[5])
 		}
 	}
 	wantEqual(t, "the rows", rows, 12)
-}
-
-// TestNamesDiffer changes each thing that makes a batch another, and one that does not.
-func TestNamesDiffer(t *testing.T) {
-	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	same := batchUUID(batchHash("inst", goldenBatch(), wholeBatch))
-	if !shape.MatchString(same) {
-		t.Errorf("%s has not the shape of a UUID", same)
-	}
-	tests := []struct {
-		name         string
-		installation string
-		change       func(*batch.Descriptor)
-		variant      variant
-		differs      bool
-	}{
-		{"installation", "inst2", func(*batch.Descriptor) {}, wholeBatch, true},
-		{"stream made again", "inst", func(d *batch.Descriptor) { d.StreamID = "abcdefgh234567ac" }, wholeBatch, true},
-		{"leg", "inst", func(d *batch.Descriptor) { d.Leg = names.LegBackup }, wholeBatch, true},
-		{"shard", "inst", func(d *batch.Descriptor) { d.Shard = 3 }, wholeBatch, true},
-		{"first", "inst", func(d *batch.Descriptor) { d.First = 102 }, wholeBatch, true},
-		{"arrival, by a nanosecond", "inst", func(d *batch.Descriptor) { d.Oldest = d.Oldest.Add(1) }, wholeBatch, true},
-		{"variant", "inst", func(*batch.Descriptor) {}, survivors, true},
-		{"a border between fields", "instabc", func(d *batch.Descriptor) { d.StreamID = "defgh234567ab" }, wholeBatch, true},
-		{"the zone of the arrival", "inst", func(d *batch.Descriptor) { d.Oldest = d.Oldest.UTC() }, wholeBatch, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			d := goldenBatch()
-			tt.change(&d)
-			wantEqual(t, "whether it differs", batchUUID(batchHash(tt.installation, d, tt.variant)) != same, tt.differs)
-		})
-	}
 }
 
 // TestUnsupported makes sure that what this build cannot write is refused and not written otherwise.

@@ -19,26 +19,25 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
-	"hydrant/shared/members"
 	"hydrant/shared/names"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 	"hydrant/shared/service"
-	"hydrant/shared/session"
+	"hydrant/shared/sink"
 )
 
 const (
+	program = "s3sink"
+
 	// called is the service to the owners of delivery streams.
 	called = "S3 sink"
 
@@ -127,10 +126,8 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics map[names.Leg]*delivery.Metrics
-	points  *datapoints.Recorder
 	buffers *objectstore.Buffers
-
-	session session.Session
+	sink    sink.Sink
 }
 
 var _ service.Service = (*Service)(nil)
@@ -140,11 +137,14 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	points, err := datapoints.NewRecorder("s3sink", rt.Metrics, rt.Log)
+	points, err := datapoints.NewRecorder(program, rt.Metrics, rt.Log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: rt.Log, buffers: objectstore.NewBuffers(cfg.Settings), metrics: map[names.Leg]*delivery.Metrics{}, points: points}
+	s := &Service{
+		cfg: cfg, log: rt.Log, buffers: objectstore.NewBuffers(cfg.Settings), metrics: map[names.Leg]*delivery.Metrics{},
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log},
+	}
 	for _, l := range legs() {
 		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)
 	}
@@ -152,7 +152,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 }
 
 // Ready implements service.Service.
-func (s *Service) Ready() error { return s.session.Ready() }
+func (s *Service) Ready() error { return s.sink.Ready() }
 
 // Run implements service.Service. While NATS is away it waits, and is not ready.
 func (s *Service) Run(ctx context.Context) error {
@@ -161,54 +161,21 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	open, err := s.session.Open(ctx, s.cfg.NATS, "hydrant-s3sink", s.log)
-	if err != nil {
-		return err
-	}
-	defer open.Conn.Close()
-	d := &destination{store: store, records: recordlog.New(open.JetStream), log: s.log, putSize: s.cfg.PutSize}
-	err = session.Persist(ctx, s.log, func() (err error) {
-		d.installation, err = broker.InstallationID(ctx, open.JetStream)
-		return err
+	return s.sink.Run(ctx, func(open sink.Open) []*delivery.Runner {
+		d := &destination{
+			store: store, records: recordlog.New(open.JetStream), installation: open.Installation, log: s.log, putSize: s.cfg.PutSize,
+		}
+		slots := delivery.NewSlots(s.cfg.Workers)
+		var runners []*delivery.Runner
+		for _, l := range legs() {
+			runners = append(runners, delivery.NewRunner(s.cfg.delivery(l, slots), open.JetStream, open.View, d, s.metrics[l.name], s.log))
+		}
+		return runners
 	})
-	if err != nil {
-		return err
-	}
-	return s.serve(ctx, open.JetStream, open.View, d)
 }
 
 // openStore returns the S3 server that the settings name.
 func openStore(ctx context.Context, cfg Config, buffers *objectstore.Buffers, log *slog.Logger) (*objectstore.Store, error) {
-	return objectstore.Open(ctx, cfg.Settings, objectstore.Names{Program: "s3sink", Service: called},
+	return objectstore.Open(ctx, cfg.Settings, objectstore.Names{Program: program, Service: called},
 		objectstore.Demand{Writers: cfg.Workers, Backoff: cfg.RetryMin}, buffers, log)
-}
-
-// serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.
-func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catalog.View, d *destination) error {
-	group := members.NewGroup(js, "s3sink", s.log)
-	slots := delivery.NewSlots(s.cfg.Workers)
-	var runners []*delivery.Runner
-	for _, l := range legs() {
-		runners = append(runners, delivery.NewRunner(s.cfg.delivery(l, slots), js, view, d, s.metrics[l.name], s.log))
-	}
-	changed := func(name names.Stream) {
-		for _, r := range runners {
-			r.Changed(ctx, name)
-		}
-	}
-
-	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer end()
-	running.Go(func() { view.Run(background, changed) })
-	// Nobody asks who the members are but the operator: the replicas share consumers.
-	running.Go(func() { group.Run(background, func() {}) })
-	running.Go(func() { _ = s.points.Run(background, js.Conn()) }) // it ends with the context, and for no other reason
-	var delivering sync.WaitGroup
-	for _, r := range runners {
-		delivering.Go(func() { _ = r.Run(ctx) }) // the same
-	}
-	delivering.Wait()
-	return ctx.Err()
 }

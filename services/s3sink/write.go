@@ -36,13 +36,13 @@ func (t *try) newWrite(to target, holds batch.Descriptor) objectstore.Write {
 
 // object is a target as the store knows it.
 func (t *try) object(at target, holds batch.Descriptor) objectstore.Object {
-	return objectstore.Object{
-		Bucket: at.bucket, Key: at.key, Role: at.role, KMS: at.kms, Stream: t.Stream.Name, ARN: t.Stream.ARN, Batch: t.Batch.ID(),
-		Metadata: t.metadata(at, holds), ContentEncoding: at.format.contentEncoding(),
-		// What cannot be compressed grows by less than that in any format.
-		InOnePart: t.Batch.Bytes+t.Batch.Bytes/32 < objectstore.MinPartSize,
-		Same:      func(found *objectstore.Found) bool { return t.same(at, found) },
-	}
+	o := at.Object
+	o.Stream, o.ARN, o.Batch = t.Stream.Name, t.Stream.ARN, t.Batch.ID()
+	o.Metadata, o.ContentEncoding = t.metadata(at, holds), at.format.contentEncoding()
+	// What cannot be compressed grows by less than that in any format.
+	o.InOnePart = t.Batch.Bytes+t.Batch.Bytes/32 < objectstore.MinPartSize
+	o.Same = func(found *objectstore.Found) bool { return t.same(at, found) }
+	return o
 }
 
 func (t *try) metadata(at target, holds batch.Descriptor) map[string]string {

@@ -217,28 +217,28 @@ func (c *documents) checkBatch(object Object) {
 // setAside checks one line of a file, and returns how many bytes its record has.
 func (c *documents) setAside(where string, line []byte) int64 {
 	c.report.SetAside++
-	failed, err := parseFailed(line)
+	failed, err := ParseFailed(line)
 	if err != nil {
 		c.report.add(BadLine, "%s: %v in %.200q", where, err, line)
 		return 0
 	}
-	record, known, ok := c.identify(where, failed.RawData)
+	record, known, ok := c.identify(where, failed.Data)
 	if !ok {
-		return int64(len(failed.RawData))
+		return int64(len(failed.Data))
 	}
 	to := c.options.Streams[record.Stream]
 	if known.form == Document && !to.MayGiveUp {
-		c.report.add(GivenUp, "%s: %s with %s: %s", where, record, failed.ErrorCode, failed.ErrorMessage)
+		c.report.add(GivenUp, "%s: %s with %s: %s", where, record, failed.Code, failed.Message)
 	}
 	c.at(record).setAside = append(c.at(record).setAside, where)
 	c.checkArrival(where, known, failed)
 	if !to.NoIDs || failed.ID != "" {
 		c.checkNames(where, record, known, failed.ID, failed.Index)
 	}
-	return int64(len(failed.RawData))
+	return int64(len(failed.Data))
 }
 
-func (c *documents) checkArrival(where string, known entry, failed failedLine) {
+func (c *documents) checkArrival(where string, known entry, failed FailedDocument) {
 	if known.outcome != Acknowledged {
 		return
 	}

@@ -31,23 +31,10 @@ func arrived(id string) (time.Time, error) {
 	return midnight().Add(time.Duration(n%10) * time.Minute), nil
 }
 
-// failed is a line of a file of failed documents.
-type failed struct {
-	Attempts int    `json:"attemptsMade"`
-	Arrived  int64  `json:"arrivalTimestamp"`
-	Code     string `json:"errorCode"`
-	Message  string `json:"errorMessage"`
-	Ended    int64  `json:"attemptEndingTimestamp"`
-	ID       string `json:"esDocumentId"`
-	Index    string `json:"esIndexName"`
-	Type     string `json:"esTypeName"`
-	Data     []byte `json:"rawData"`
-}
-
 // file is a file of failed documents.
 type file struct {
 	batch    string
-	lines    []failed
+	lines    []checker.FailedDocument
 	metadata map[string]string // instead of what is right
 	text     string            // instead of the lines
 	broken   bool              // it cannot be read
@@ -151,12 +138,12 @@ func (x *indexed) index(id string) {
 	x.found = append(x.found, checker.Found{Index: x.indexOf(id), ID: id, Source: bytes.TrimSpace(x.lines[id])})
 }
 
-func (x *indexed) failure(id string) failed {
+func (x *indexed) failure(id string) checker.FailedDocument {
 	at, err := arrived(id)
 	if err != nil {
 		panic(err)
 	}
-	return failed{
+	return checker.FailedDocument{
 		Attempts: 1, Arrived: at.UnixMilli(), Ended: at.Add(time.Second).UnixMilli(), Code: "400", Message: "document_parsing_exception",
 		ID: id, Index: x.indexOf(id), Data: x.lines[id],
 	}
@@ -300,6 +287,12 @@ func TestCheckDocuments(t *testing.T) {
 		"a code that is none": {func(_ *testing.T, x *indexed) {
 			x.files[0].lines[0].Code = "200"
 		}, []checker.Kind{checker.Lost, checker.BadLine, checker.Miscounted}},
+		"a number without an answer": {func(_ *testing.T, x *indexed) {
+			x.files[0].lines[0].Code = "0"
+		}, []checker.Kind{checker.Lost, checker.BadLine, checker.Miscounted}},
+		"no answer": {func(_ *testing.T, x *indexed) {
+			x.files[0].lines[0].Code = "ES.ConnectionFailed"
+		}, nil},
 		"another arrival in a file": {func(_ *testing.T, x *indexed) {
 			x.files[0].lines[0].Arrived++
 		}, []checker.Kind{checker.BadLine}},

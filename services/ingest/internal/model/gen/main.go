@@ -176,10 +176,10 @@ func (t *table) add(from source, name string) error {
 	}
 	made := shape{
 		Type: s.Type, Element: s.Member.Shape + s.Value.Shape, Key: s.Key.Shape,
-		Min: s.Min, Max: s.Max, Pattern: s.Pattern, Enum: s.Enum,
+		Min: s.Min, Max: s.Max, Pattern: relaxed(name, s.Pattern), Enum: s.Enum,
 	}
 	var err error
-	if made.Match, made.Not, err = rewritten(name, s.Pattern); err != nil {
+	if made.Match, made.Not, err = rewritten(made.Pattern); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if seen := seenOrder(name); len(seen) > 0 {
@@ -216,20 +216,25 @@ func seenOrder(name string) []string {
 	return nil
 }
 
-// rewritten says how a shape's pattern is matched that package regexp does not have, or that Hydrant relaxes: as another one,
-// and not as a third.
-func rewritten(shape, pattern string) (match, not string, err error) {
-	if pattern == `https:.*` && slices.Contains([]string{"ElasticsearchClusterEndpoint", "AmazonopensearchserviceClusterEndpoint"}, shape) {
-		return `https?:.*`, "", nil // also an Elasticsearch without TLS, as on a laptop
-	}
+// relaxed is the pattern that Hydrant has instead of one that leaves out what it serves as well. It is also what a caller is told.
+func relaxed(shape, pattern string) string {
 	const urlPattern = `jdbc:(redshift|postgresql)://((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)+(redshift(-serverless)?)\.([a-zA-Z0-9\.\-]+):\d{1,5}/[a-zA-Z0-9_$-]+`
+	switch {
+	case pattern == `https:.*` && slices.Contains([]string{"ElasticsearchClusterEndpoint", "AmazonopensearchserviceClusterEndpoint"}, shape):
+		return `https?:.*` // also an Elasticsearch without TLS, as on a laptop
+	case pattern == urlPattern: // of any host: also what speaks Redshift's protocol elsewhere
+		return `jdbc:(redshift|postgresql)://[A-Za-z0-9][A-Za-z0-9.-]*:\d{1,5}/[a-zA-Z0-9_$-]+`
+	}
+	return pattern
+}
+
+// rewritten says how a pattern is matched that package regexp does not have: as another one, and not as a third.
+func rewritten(pattern string) (match, not string, err error) {
 	switch pattern {
 	case `^(?!\s*$).+`: // something other than space
 		return `.*\S.*`, "", nil
 	case `[\u0001-\uFFFF]*`:
 		return `[\x{1}-\x{FFFF}]*`, "", nil
-	case urlPattern: // of any host: Hydrant also loads into what speaks Redshift's protocol elsewhere
-		return `jdbc:(redshift|postgresql)://[A-Za-z0-9][A-Za-z0-9.-]*:\d{1,5}/[a-zA-Z0-9_$-]+`, "", nil
 	}
 	plain := pattern
 	if rest, found := strings.CutPrefix(pattern, `^(?!aws:)`); found {

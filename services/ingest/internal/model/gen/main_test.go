@@ -27,7 +27,7 @@ func TestGenerate(t *testing.T) {
 "operations": {"Op":"In"},
 "shapes": {
   "CompressionFormat": {"type":"string","enum":["ZIP","HADOOP_SNAPPY","Snappy","GZIP","UNCOMPRESSED"]},
-  "ElasticsearchClusterEndpoint": {"type":"string","pattern":"https:.*","match":"https?:.*"},
+  "ElasticsearchClusterEndpoint": {"type":"string","pattern":"https?:.*"},
   "In": {"type":"structure","members":[{"name":"Z","shape":"CompressionFormat","required":true},{"name":"A","shape":"Keys"},{"name":"M","shape":"Mapped"},{"name":"E","shape":"ElasticsearchClusterEndpoint"},{"name":"O","shape":"OtherEndpoint"}]},
   "Key": {"type":"string","pattern":"^(?!aws:)a<b*$","match":"a<b*$","not":"aws:.*"},
   "Keys": {"type":"list","element":"Key","min":0,"max":3},
