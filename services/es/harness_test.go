@@ -106,7 +106,7 @@ func (r *rig) destination(change ...func(*Config)) *destination {
 	servers, err := newServers(cfg, store)
 	check(r.t, err)
 	r.t.Cleanup(servers.close)
-	d := newDestination(cfg, servers, store, recordlog.New(r.js), newBuffers(cfg.requests()), r.log)
+	d := newDestination(cfg, servers, store, recordlog.New(r.js), newBuffers(cfg.requests(), cfg.BulkSize), r.log)
 	d.installation, err = broker.InstallationID(r.t.Context(), r.js)
 	check(r.t, err)
 	r.t.Cleanup(func() { wantEqual(r.t, "the buffers that were not given back", d.buffers.lent(), 0) })
