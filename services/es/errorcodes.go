@@ -63,9 +63,12 @@ func describe(err error) *delivery.Error {
 
 // guide is the code and the message of a refusal.
 func (r *refusal) guide() (code, message string) {
+	var unsigned *signError
 	switch {
 	case r.err != nil && r.lasting():
 		return codeAccessDenied, "The role of the delivery stream was denied. Ensure that it is there, that its trust policy lets the Elasticsearch sink assume it, and that its access policy allows access to the domain."
+	case errors.As(r.err, &unsigned):
+		return objectstore.CodeInternal, "Requests to the domain cannot be signed: STS did not answer, or the Elasticsearch sink has no credentials of its own. Delivery is tried again for the retry duration."
 	case r.err != nil:
 		return codeConnection, "The cluster cannot be reached, or did not answer in time. Ensure that it is up, and that its address and certificate are right. Delivery is tried again for the retry duration."
 	case r.noExplicitIndex():

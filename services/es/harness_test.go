@@ -50,12 +50,13 @@ type rig struct {
 	s3   *s3test.Server
 	es   *fakees.Server
 	cfg  Config
+	log  *slog.Logger
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	server := natstest.Start(t)
-	r := &rig{t: t, nats: server, js: server.JetStream(), s3: s3test.Start(t), es: fakees.Start(t)}
+	r := &rig{t: t, nats: server, js: server.JetStream(), s3: s3test.Start(t), es: fakees.Start(t), log: testLog(t)}
 	r.cfg = Config{
 		NATS: broker.Config{NATSURL: server.URL(), Replicas: 1, Retention: 24 * time.Hour},
 		Settings: objectstore.Settings{
@@ -99,13 +100,13 @@ func (r *rig) destination(change ...func(*Config)) *destination {
 		c(&cfg)
 	}
 	check(r.t, cfg.Validate())
-	store, err := openStore(r.t.Context(), cfg, objectstore.NewBuffers(cfg.Settings), testLog(r.t))
+	store, err := openStore(r.t.Context(), cfg, objectstore.NewBuffers(cfg.Settings), r.log)
 	check(r.t, err)
 	r.t.Cleanup(store.Close)
 	servers, err := newServers(cfg, store)
 	check(r.t, err)
 	r.t.Cleanup(servers.close)
-	d := newDestination(cfg, servers, store, recordlog.New(r.js), newBuffers(cfg.requests()), testLog(r.t))
+	d := newDestination(cfg, servers, store, recordlog.New(r.js), newBuffers(cfg.requests(), cfg.BulkSize), r.log)
 	d.installation, err = broker.InstallationID(r.t.Context(), r.js)
 	check(r.t, err)
 	r.t.Cleanup(func() { wantEqual(r.t, "the buffers that were not given back", d.buffers.lent(), 0) })
@@ -115,7 +116,7 @@ func (r *rig) destination(change ...func(*Config)) *destination {
 // start runs a service until the returned function is called, or the test ends.
 func (r *rig) start() (stop func()) {
 	r.t.Helper()
-	s, err := New(r.cfg, service.Runtime{Log: testLog(r.t), Metrics: prometheus.NewRegistry()})
+	s, err := New(r.cfg, service.Runtime{Log: r.log, Metrics: prometheus.NewRegistry()})
 	check(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

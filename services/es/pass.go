@@ -84,7 +84,10 @@ func (p *pass) add(ctx context.Context, m recordlog.Message, ordinal, index int,
 		}
 	}
 	r := p.filling.request
-	before := len(r.body)
+	before, size := len(r.body), p.to.pace.requestSize()
+	if before > 0 && before+len(record) > size {
+		return p.addToNext(ctx, m, ordinal, index, record, requests)
+	}
 	var id span
 	r.body, id = p.named.appendAction(r.body, m.Arrived, m.Sequence, index)
 	var err error
@@ -94,20 +97,23 @@ func (p *pass) add(ctx context.Context, m recordlog.Message, ordinal, index int,
 		return nil
 	}
 	r.body = append(r.body, '\n')
-	size := p.to.pace.requestSize()
-	if before > 0 && len(r.body) > size {
-		// It is the first of the next request.
+	if before > 0 && len(r.body) > size { // by the line before it
 		r.cut(before)
-		if err := p.flush(ctx, requests); err != nil {
-			return err
-		}
-		return p.add(ctx, m, ordinal, index, record, requests)
+		return p.addToNext(ctx, m, ordinal, index, record, requests)
 	}
 	r.items = append(r.items, item{ordinal: uint32(ordinal), size: uint32(len(record)), id: id})
 	if len(r.items) >= p.mostItems || len(r.body) >= size {
 		return p.flush(ctx, requests)
 	}
 	return nil
+}
+
+// addToNext sends the request that is being made, and adds a record to the next.
+func (p *pass) addToNext(ctx context.Context, m recordlog.Message, ordinal, index int, record []byte, requests *sync.WaitGroup) error {
+	if err := p.flush(ctx, requests); err != nil {
+		return err
+	}
+	return p.add(ctx, m, ordinal, index, record, requests)
 }
 
 // unsent is the reason of a record that is no document. The code is the one that Elasticsearch answers such a document with.
@@ -119,8 +125,8 @@ func unsent(err error) reason {
 func (p *pass) begin(ctx context.Context) error {
 	for {
 		select {
-		case s := <-p.buffers.free:
-			p.filling = p.buffers.ready(s)
+		case <-p.buffers.free:
+			p.filling = p.buffers.take()
 			return nil
 		case s := <-p.sent:
 			p.take(s)

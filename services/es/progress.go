@@ -16,8 +16,10 @@ import (
 // again what is in the index already and is refused there.
 const progressFormat = 1
 
-// mostProgress bounds what unpacks from it: it is kept by us, and yet comes from outside.
-const mostProgress = 64 << 20
+// mostProgress bounds what unpacks from it: it is kept by us, and yet comes from outside. Reasons take 1 MB at the most
+// (mostReasons of two texts of mostReason bytes), and records two bytes where each is in another state than the one before:
+// with those of a million records, which is a hundred bytes for each in the largest batch there is, that makes 3 MB.
+const mostProgress = 4 << 20
 
 // progress is the ledger for the next attempt, of whatever worker: a format, and deflated: tries, bytes delivered, whether the
 // batch is known as a whole, the reasons, the messages as runs of the same gap and size, and the records as runs of the same
@@ -25,31 +27,32 @@ const mostProgress = 64 << 20
 // fit even so is none.
 func (l *ledger) progress() []byte {
 	for _, withFailed := range []bool{true, false} {
-		if p := l.encode(withFailed); len(p) <= delivery.MostProgress {
+		if p, whole := l.encode(withFailed); len(p) <= delivery.MostProgress && whole <= mostProgress {
 			return p
 		}
 	}
 	return nil
 }
 
-func (l *ledger) encode(withFailed bool) []byte {
+// encode returns what is kept, and how large it unpacks.
+func (l *ledger) encode(withFailed bool) (kept []byte, whole int) {
 	out := bytes.NewBuffer([]byte{progressFormat})
 	packed, _ := flate.NewWriter(out, flate.BestSpeed) // its error is a wrong level
-	w := progressWriter{packed}
+	w := &progressWriter{to: packed}
 	w.numbers(uint64(l.tries), uint64(l.bytes), truth(l.whole))
-	kept := l.reasons
+	reasons := l.reasons
 	if !withFailed {
-		kept = nil
+		reasons = nil
 	}
-	w.numbers(uint64(len(kept)))
-	for _, r := range kept {
+	w.numbers(uint64(len(reasons)))
+	for _, r := range reasons {
 		w.numbers(truth(r.Final), uint64(r.Status), uint64(r.Attempts), uint64(len(r.Text)))
 		w.text(r.Text)
 	}
 	l.encodeMessages(w)
 	l.encodeStates(w, withFailed)
 	_ = packed.Close() // into memory
-	return out.Bytes()
+	return out.Bytes(), w.written
 }
 
 func truth(b bool) uint64 {
@@ -60,7 +63,7 @@ func truth(b bool) uint64 {
 }
 
 // encodeMessages writes runs of messages that are as far from the one before and have as many records.
-func (l *ledger) encodeMessages(w progressWriter) {
+func (l *ledger) encodeMessages(w *progressWriter) {
 	w.numbers(uint64(len(l.offsets)))
 	next := uint32(0)
 	for i := 0; i < len(l.offsets); {
@@ -74,7 +77,7 @@ func (l *ledger) encodeMessages(w progressWriter) {
 	}
 }
 
-func (l *ledger) encodeStates(w progressWriter, withFailed bool) {
+func (l *ledger) encodeStates(w *progressWriter, withFailed bool) {
 	kept := func(s state) state {
 		if s >= firstReason && !withFailed {
 			return untried
@@ -91,16 +94,24 @@ func (l *ledger) encodeStates(w progressWriter, withFailed bool) {
 }
 
 // progressWriter writes into memory, which does not fail.
-type progressWriter struct{ to io.Writer }
+type progressWriter struct {
+	to      io.Writer
+	written int
+}
 
-func (w progressWriter) numbers(numbers ...uint64) {
+func (w *progressWriter) numbers(numbers ...uint64) {
 	var b [binary.MaxVarintLen64]byte
 	for _, n := range numbers {
-		_, _ = w.to.Write(b[:binary.PutUvarint(b[:], n)])
+		size := binary.PutUvarint(b[:], n)
+		_, _ = w.to.Write(b[:size])
+		w.written += size
 	}
 }
 
-func (w progressWriter) text(s string) { _, _ = io.WriteString(w.to, s) }
+func (w *progressWriter) text(s string) {
+	_, _ = io.WriteString(w.to, s)
+	w.written += len(s)
+}
 
 var errProgress = errors.New("what was kept of earlier attempts cannot be read")
 

@@ -94,6 +94,30 @@ func TestProgressFits(t *testing.T) {
 	}
 }
 
+// A million records in the worst order that packs fit what is unpacked; more than is unpacked is not kept.
+func TestProgressUnpacks(t *testing.T) {
+	for _, c := range []struct {
+		records int
+		kept    bool
+	}{{1_000_000, true}, {3_000_000, false}} {
+		l := newLedger(1)
+		_, err := l.place(1, c.records)
+		check(t, err)
+		for i := range l.states {
+			l.states[i] = state(i % 2) // done or untried
+		}
+		d := batch.Descriptor{First: 1, Last: 1, Messages: 1, Records: c.records}
+		p := l.progress()
+		wantEqual(t, "whether it is kept", p != nil, c.kept)
+		if !c.kept {
+			continue
+		}
+		got, err := readProgress(p, d)
+		check(t, err)
+		wantEqual(t, "what is pending", got.tally().pending, c.records/2)
+	}
+}
+
 // Whatever was kept, a ledger that is read fits its batch, and is written again as the same.
 func FuzzProgress(f *testing.F) {
 	l, d := someLedger(f, 20, rand.New(rand.NewPCG(1, 2)))
@@ -112,7 +136,8 @@ func FuzzProgress(f *testing.F) {
 			_ = got.reason(ordinal)
 			_ = got.pending(ordinal)
 		}
-		again, err := readProgress(got.encode(true), d)
+		kept, _ := got.encode(true)
+		again, err := readProgress(kept, d)
 		if err != nil || again.tally() != got.tally() {
 			t.Fatalf("read again: %v", err)
 		}

@@ -31,6 +31,7 @@ const (
 func statusOf(err error) int {
 	var r *refusal
 	var domain *unknownDomainError
+	var unsigned *signError
 	switch {
 	case errors.As(err, &domain):
 		return noAddress
@@ -40,6 +41,8 @@ func statusOf(err error) int {
 		return r.status
 	case r.lasting():
 		return noRole
+	case errors.As(err, &unsigned):
+		return notAsked
 	}
 	return noAnswer
 }

@@ -87,29 +87,49 @@ func (p *packers) pack(to, body []byte) []byte {
 	return out.Bytes()
 }
 
-// buffers are the memory of requests, of all workers together. There are as many as were made at once, and never more.
-type buffers struct{ free chan *sending }
+// aLine is more than the line before a document, and the end of it, can take.
+const aLine = 4 << 10
 
-func newBuffers(count int) *buffers {
-	b := &buffers{free: make(chan *sending, count)}
+// buffers are the memory of requests, of all workers together. There are as many as were needed at once, and never more. Each is
+// made as large as a request can be: one that grew would be copied again and again, and its old forms left to the collector.
+type buffers struct {
+	free chan struct{} // one for each that may be taken
+	size int
+
+	mu   sync.Mutex
+	made []*sending // and not lent. The last is the one that was used last: little work stays in few of them
+}
+
+func newBuffers(count, size int) *buffers {
+	b := &buffers{free: make(chan struct{}, count), size: size + aLine}
 	for range count {
-		b.free <- nil // to be made when it is needed
+		b.free <- struct{}{}
 	}
 	return b
 }
 
-// ready makes what was taken from free usable.
-func (b *buffers) ready(s *sending) *sending {
-	if s == nil {
-		s = &sending{request: &request{}}
+// take returns one, for who took its turn out of free.
+func (b *buffers) take() *sending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.made) - 1
+	if last < 0 {
+		return &sending{request: &request{body: make([]byte, 0, b.size)}}
 	}
+	s := b.made[last]
+	b.made = b.made[:last]
 	s.reset()
 	s.answers, s.failure = s.answers[:0], nil
 	return s
 }
 
 // give gives one back.
-func (b *buffers) give(s *sending) { b.free <- s }
+func (b *buffers) give(s *sending) {
+	b.mu.Lock()
+	b.made = append(b.made, s)
+	b.mu.Unlock()
+	b.free <- struct{}{}
+}
 
 // lent is how many are in use.
 func (b *buffers) lent() int { return cap(b.free) - len(b.free) }

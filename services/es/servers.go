@@ -2,10 +2,8 @@ package es
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -198,50 +196,6 @@ func (s *servers) region(to *types.AmazonopensearchserviceDestinationDescription
 		return parts[3]
 	}
 	return s.cfg.S3Region
-}
-
-// signing signs requests with SigV4, for Amazon's domains. A process that wakes after a minute sends a signature that is five
-// minutes from its end, or one that the server refuses; both are a repeat.
-type signing struct {
-	next        http.RoundTripper
-	signer      *v4.Signer
-	credentials aws.CredentialsProvider
-	region      string
-	now         func() time.Time
-}
-
-// RoundTrip implements http.RoundTripper.
-func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
-	credentials, err := s.credentials.Retrieve(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	sum, err := bodySum(r)
-	if err != nil {
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	r.Header.Set("X-Amz-Content-Sha256", sum)
-	if err := s.signer.SignHTTP(r.Context(), credentials, r, sum, "es", s.region, s.now()); err != nil {
-		return nil, err
-	}
-	return s.next.RoundTrip(r)
-}
-
-// bodySum is the SHA-256 of a body, which stays to be sent.
-func bodySum(r *http.Request) (string, error) {
-	sum := sha256.New()
-	if r.Body != nil && r.GetBody != nil {
-		body, err := r.GetBody()
-		if err != nil {
-			return "", err
-		}
-		defer func() { _ = body.Close() }()
-		if _, err := io.Copy(sum, body); err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // send sends a bulk request, and returns the answer for each document in it, or a refusal. What it writes at the server:

@@ -32,13 +32,14 @@ const (
 
 // clients gives out S3 clients: the service's own, and one for each role that it assumes. They share one transport.
 type clients struct {
-	own       *s3.Client
-	with      func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client
-	sts       stscreds.AssumeRoleAPIClient // nil where roles are not assumed
-	transport *http.Transport
-	unsigned  bool // bodies need no signature
-	now       func() time.Time
-	log       *slog.Logger
+	own         *s3.Client
+	credentials aws.CredentialsProvider
+	with        func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client
+	sts         stscreds.AssumeRoleAPIClient // nil where roles are not assumed
+	transport   *http.Transport
+	unsigned    bool // bodies need no signature
+	now         func() time.Time
+	log         *slog.Logger
 
 	mu    sync.Mutex
 	roles map[role]*roleClient
@@ -62,7 +63,7 @@ func newClients(ctx context.Context, cfg Settings, demand Demand, log *slog.Logg
 	c.with = func(as aws.CredentialsProvider, more ...func(*s3.Options)) *s3.Client {
 		return s3.NewFromConfig(loaded, append([]func(*s3.Options){s3Options(cfg, as)}, more...)...)
 	}
-	c.own = c.with(loaded.Credentials)
+	c.own, c.credentials = c.with(loaded.Credentials), loaded.Credentials
 	c.unsigned = mayLeaveUnsigned(cfg, c.own.Options().BaseEndpoint)
 	if cfg.STSEndpoint != "" {
 		c.sts = newSTS(loaded, cfg)

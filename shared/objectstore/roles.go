@@ -40,11 +40,12 @@ type role struct {
 func (r role) String() string { return r.arn + " with external id " + r.externalID }
 
 // client returns the client with which an object is written and looked for.
-func (s *Store) client(at Object) *s3.Client {
-	session := "hydrant-" + string(at.Stream)
-	return s.clients.as(role{
-		arn: at.Role, externalID: account(at.ARN), session: session[:min(len(session), maxSessionName)],
-	})
+func (s *Store) client(at Object) *s3.Client { return s.clients.as(roleOf(at)) }
+
+// roleOf is who writes an object and looks for it.
+func roleOf(o Object) role {
+	session := "hydrant-" + string(o.Stream)
+	return role{arn: o.Role, externalID: account(o.ARN), session: session[:min(len(session), maxSessionName)]}
 }
 
 // account is the account in an ARN, or "".
@@ -58,13 +59,22 @@ func account(arn string) string {
 // roleClient is the client of one role.
 type roleClient struct {
 	*s3.Client
-	used uint64
+	credentials *assumed
+	used        uint64
 }
 
-// as returns the client of a role: the service's own where roles are not assumed. Nothing is asked of STS here.
+// as returns the client of a role: the service's own where roles are not assumed.
 func (c *clients) as(r role) *s3.Client {
+	if have := c.of(r); have != nil {
+		return have.Client
+	}
+	return c.own
+}
+
+// of returns a role's client and credentials, nil where roles are not assumed. Nothing is asked of STS here.
+func (c *clients) of(r role) *roleClient {
 	if c.sts == nil || r.arn == "" {
-		return c.own
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,12 +83,12 @@ func (c *clients) as(r role) *s3.Client {
 		if len(c.roles) >= maxRoles {
 			c.forgetOne()
 		}
-		have = &roleClient{Client: c.newRoleClient(r)}
+		have = c.newRoleClient(r)
 		c.roles[r] = have
 	}
 	c.uses++
 	have.used = c.uses
-	return have.Client
+	return have
 }
 
 // forgetOne drops the client that was not asked for the longest. Who has it may go on with it. It needs c.mu.
@@ -93,7 +103,7 @@ func (c *clients) forgetOne() {
 	delete(c.roles, oldest)
 }
 
-func (c *clients) newRoleClient(r role) *s3.Client {
+func (c *clients) newRoleClient(r role) *roleClient {
 	a := &assumed{clients: c, role: r, turn: make(chan struct{}, 1)}
 	a.provider = stscreds.NewAssumeRoleProvider(c.sts, r.arn, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = r.session
@@ -102,7 +112,8 @@ func (c *clients) newRoleClient(r role) *s3.Client {
 			o.ExternalID = aws.String(r.externalID)
 		}
 	})
-	return c.with(a, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, a.dropRefused) })
+	client := c.with(a, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, a.dropRefused) })
+	return &roleClient{Client: client, credentials: a}
 }
 
 // assumed is the credentials of a role. One request asks STS for them while the others wait; they are renewed before they
@@ -192,6 +203,15 @@ func (a *assumed) dropRefused(stack *middleware.Stack) error {
 func (a *assumed) drop() {
 	a.turn <- struct{}{}
 	a.held, a.renew = aws.Credentials{}, time.Time{}
+	<-a.turn
+}
+
+// dropThese is drop where the credentials are still those that were refused, and not newer ones.
+func (a *assumed) dropThese(refused aws.Credentials) {
+	a.turn <- struct{}{}
+	if a.held.AccessKeyID == refused.AccessKeyID {
+		a.held, a.renew = aws.Credentials{}, time.Time{}
+	}
 	<-a.turn
 }
 
