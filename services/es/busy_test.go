@@ -200,3 +200,12 @@ func TestWithoutIDs(t *testing.T) {
 		}
 	}
 }
+
+// A server that first waits half a minute for the shard of an index that it makes still answers before it is given up.
+func TestServerAnswersInTime(t *testing.T) {
+	const making = 30 * time.Second
+	s := &sending{timeout: 60 * time.Second} // the default of --es-timeout
+	if wait := making + s.bulk(nil).Timeout; wait >= s.timeout {
+		t.Errorf("the server answers after %s, and is given up after %s", wait, s.timeout)
+	}
+}
