@@ -28,16 +28,9 @@ func TestSearchInTrouble(t *testing.T) {
 // awaitLogged waits for an entry of a code in a delivery stream's error log.
 func awaitLogged(t *testing.T, d *deploy.Deployment, name, code string) delivery.LogEntry {
 	t.Helper()
-	for n := 1; ; n++ {
-		log := messages(t, d, "ERRORS", "errors."+name+".ElasticsearchDelivery", n)
-		entry, err := delivery.DecodeLogEntry(log[n-1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if entry.ErrorCode == code {
-			return entry
-		}
-	}
+	log := readErrors(t, d, name)
+	deploy.Eventually(t, "the error log has "+code, func() bool { return log.has(code) })
+	return log.entries[code]
 }
 
 // requestsTooLarge has a node that takes 300 kB. Elasticsearch 9 answers with 413 or, as often, breaks the connection.

@@ -73,14 +73,13 @@ func (r *refusal) guide() (code, message string) {
 		return codeConnection, "The cluster cannot be reached, or did not answer in time. Ensure that it is up, and that its address and certificate are right. Delivery is tried again for the retry duration."
 	case r.noExplicitIndex():
 		return codeExplicitIndex, "The cluster does not let bulk requests name the index of each document. Set rest.action.multi.allow_explicit_index to true."
+	case r.blocked():
+		return codeBlocked, "The index or the cluster does not take writes: its own words say whether somebody made it read-only, which has to be lifted, or a disk is nearly full, which needs room. Delivery is tried again for the retry duration."
 	}
 	switch r.status {
 	case http.StatusUnauthorized:
 		return codeAccessDenied, "The cluster does not know who asks. Ensure that the user and password, the API key or the role that the Elasticsearch sink uses are right, and that --es-hosts (HYDRANT_ES_HOSTS) has the host of the ClusterEndpoint: others are asked without user and key."
 	case http.StatusForbidden:
-		if r.blocked() {
-			return codeBlocked, "The index or the cluster does not take writes: it is read-only, perhaps since a disk is nearly full. Lift the block. Delivery is tried again for the retry duration."
-		}
 		return codeAccessDenied, "Access to the cluster was denied. Ensure that the access policy of the domain, or the rights of the user, allow writing to the index."
 	case http.StatusTooManyRequests:
 		return codeThrottled, "The cluster has more to do than it can. Delivery goes on more slowly. If this lasts, make the cluster larger."

@@ -23,7 +23,7 @@ type ledger struct {
 	starts  []uint32 // the ordinal of each message's first record
 	states  []state
 	reasons []reason
-	numbers map[reason]state
+	numbers map[reason]state // by what is alike in them
 
 	first uint64 // sequence of the batch's beginning
 	bytes int64  // of records that are done
@@ -98,7 +98,7 @@ func (l *ledger) fail(ordinal int, r reason) { l.states[ordinal] = l.number(r) }
 // number finds a reason, or keeps it. Of very many the details are left out.
 func (l *ledger) number(r reason) state {
 	for _, r := range append([]reason{r}, r.withoutDetail()...) {
-		if n, known := l.numbers[r]; known {
+		if n, known := l.numbers[r.alike()]; known {
 			return n
 		}
 		if len(l.reasons) < mostReasons {
@@ -114,7 +114,7 @@ func (l *ledger) number(r reason) state {
 
 func (l *ledger) keep(r reason) state {
 	n := firstReason + state(len(l.reasons))
-	l.reasons, l.numbers[r] = append(l.reasons, r), n
+	l.reasons, l.numbers[r.alike()] = append(l.reasons, r), n
 	return n
 }
 

@@ -93,6 +93,23 @@ func reasonOf(a itemAnswer, id string, final bool, attempts int) reason {
 	return r
 }
 
+// mostAlike is how much of two texts has to be alike.
+const mostAlike = 256
+
+// alike is what makes a reason the same as another, whose words then stand for both. A busy server says the same in other words
+// each time: Elasticsearch names the task, the time to the nanosecond and addresses of objects, so that the refusals of an hour
+// would leave no room for reasons which do differ.
+func (r reason) alike() reason {
+	for _, kind := range []string{"rejected_execution_exception", "circuit_breaking_exception"} {
+		if !r.Final && strings.Contains(r.Text, kind) {
+			r.Text = withoutDigits(r.Text)
+			r.Text = r.Text[:min(len(r.Text), mostAlike)]
+			break
+		}
+	}
+	return r
+}
+
 // withoutDetail is what is kept of a reason when there are very many: without what its text quotes, and at last its kind alone.
 func (r reason) withoutDetail() []reason {
 	plain, short := r, r

@@ -39,8 +39,9 @@ func filter() []string {
 func (s *sending) bulk(body *body) esapi.BulkRequest {
 	b := esapi.BulkRequest{
 		FilterPath: filter(),
-		// The server answers in time even if a shard is not there, and says so, rather than be given up with nothing known.
-		Timeout: s.timeout / 2,
+		// The server answers in time even if a shard is not there, and says so, rather than be given up with nothing known. Where
+		// it makes an index whose shard finds no place, as when a disk is nearly full, it waits 30 seconds for that before.
+		Timeout: s.timeout / 3,
 		Header:  http.Header{"Content-Type": {"application/x-ndjson"}},
 		Body:    body,
 	}

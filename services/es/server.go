@@ -177,9 +177,18 @@ func (r *refusal) noExplicitIndex() bool {
 	return r.status == http.StatusBadRequest && strings.Contains(strings.ToLower(r.reason), "explicit index")
 }
 
-// blocked tells that an index, or all of them, is read-only for now.
+// blocked tells that an index, or all of them, is read-only for now: with 403, or with 429 where it is so since a disk is nearly
+// full. A cluster that is not whole calls itself blocked as well, with 503.
 func (r *refusal) blocked() bool {
-	return r.kind == "cluster_block_exception" || strings.Contains(r.reason, "cluster_block_exception")
+	if r.status != http.StatusForbidden && r.status != http.StatusTooManyRequests {
+		return false
+	}
+	for _, kind := range []string{"cluster_block_exception", "index_create_block_exception"} {
+		if r.kind == kind || strings.Contains(r.reason, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // lasting tells that every other request will be refused likewise until somebody changes a setting.

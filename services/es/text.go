@@ -35,11 +35,21 @@ func withoutSource(text string) string {
 // withoutValues is a server's words without what they repeat of a document: for logs, where no record's bytes are to be. In the
 // file of failed documents, beside the documents themselves, the words are whole.
 func withoutValues(text string) string {
-	for _, from := range []string{"Preview of field's value:", "source=", "For input string:"} {
+	for _, from := range []string{"Preview of field's value:", "source=", "source[", "For input string:"} {
 		before, _, found := strings.Cut(text, from)
 		if found {
 			text = before + "…"
 		}
 	}
 	return text
+}
+
+// withoutDigits is a text without the digits of any number up to the base of 16, for comparing, not for reading.
+func withoutDigits(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'f' {
+			return -1
+		}
+		return r
+	}, text)
 }

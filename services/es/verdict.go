@@ -44,5 +44,8 @@ func judge(a itemAnswer) verdict {
 	return again
 }
 
-// busy tells the answers that say the server has more to do than it can.
-func busy(a itemAnswer) bool { return a.status == http.StatusTooManyRequests }
+// busy tells the answers that say the server has more to do than it can. That an index is blocked since a disk is nearly full has
+// the same status, and says nothing of it: smaller requests do not help.
+func busy(a itemAnswer) bool {
+	return a.status == http.StatusTooManyRequests && a.kind != "cluster_block_exception"
+}
