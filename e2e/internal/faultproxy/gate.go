@@ -67,16 +67,58 @@ type gate struct {
 	maxHold time.Duration
 	off     bool
 	hook    Hook
+	open    map[Kind]int // requests that are with the proxy
+	forced  forced
 	// released is closed when what is held has to be let go.
 	released chan struct{}
 }
 
+// forced is a fault that requests of a kind get until the first of them has had it.
+type forced struct {
+	fault Fault
+	kind  Kind
+	had   chan struct{} // nil if none is
+}
+
 func newGate(seed, stream uint64) *gate {
-	return &gate{dice: newDice(seed, stream), tally: newTally(), released: make(chan struct{})}
+	return &gate{dice: newDice(seed, stream), tally: newTally(), open: make(map[Kind]int), released: make(chan struct{})}
 }
 
 // Counts returns what was done up to now.
 func (g *gate) Counts() Counts { return g.tally.snapshot() }
+
+// CountsOf returns what was done up to now to requests of a kind.
+func (g *gate) CountsOf(kind Kind) Counts { return g.tally.of(kind) }
+
+// Open returns how many requests of a kind are with the proxy: their clients may be waiting for an answer.
+func (g *gate) Open(kind Kind) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open[kind]
+}
+
+// Force has requests of a kind get a fault, one that fits them, until one has had it, when the channel is closed, or until
+// Force is called again; with the fault Forwarded, that is all it does. While faults are off it waits.
+func (g *gate) Force(fault Fault, kind Kind) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.forced = forced{}
+	if fault != Forwarded {
+		g.forced = forced{fault, kind, make(chan struct{})}
+	}
+	return g.forced.had
+}
+
+// count notes that a request had what was decided for it.
+func (g *gate) count(d decision) {
+	g.tally.add(d.kind, d.fault)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.forced.had != nil && g.forced.fault == d.fault && g.forced.kind == d.kind {
+		close(g.forced.had)
+		g.forced = forced{}
+	}
+}
 
 func (g *gate) set(shares []share, maxHold time.Duration) error {
 	if err := validate(shares, maxHold); err != nil {
@@ -116,24 +158,37 @@ func (g *gate) OnRequest(hook Hook) {
 
 // decision is what happens to one request.
 type decision struct {
+	kind     Kind
 	fault    Fault
 	hook     Hook
 	maxHold  time.Duration
 	released <-chan struct{}
 }
 
-func (g *gate) decide() decision {
+// decide is called for a request that has come, and over when it has gone.
+func (g *gate) decide(kind Kind) decision {
 	drawn := g.dice.draw()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := decision{fault: Forwarded, hook: g.hook, maxHold: g.maxHold, released: g.released}
-	if !g.off {
+	g.open[kind]++
+	d := decision{kind: kind, fault: Forwarded, hook: g.hook, maxHold: g.maxHold, released: g.released}
+	switch {
+	case g.off:
+	case g.forced.had != nil && g.forced.kind == kind:
+		d.fault = g.forced.fault
+	default:
 		d.fault = choose(g.shares, drawn)
 	}
 	if d.hook == nil {
 		d.hook = func(Phase, Kind, *http.Request) {}
 	}
 	return d
+}
+
+func (g *gate) over(d decision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open[d.kind]--
 }
 
 // hold returns when the client has given up, when it was held for long enough, or when the faults are switched off.
