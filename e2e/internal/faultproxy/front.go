@@ -47,7 +47,7 @@ func (f *front) URL() string { return f.url() }
 // Close breaks every connection and returns when nothing of the proxy runs any more.
 func (f *front) Close() { f.close() }
 
-// relay forwards the request, unless it is to be lost, and gives the answer to the client, unless that is.
+// relay does what can be done to a request to any server: it is lost, or its answer, or neither.
 func (f *front) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision) {
 	switch d.fault {
 	case ResetBefore:
@@ -57,7 +57,13 @@ func (f *front) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		f.count(d)
 		hold(ctx, r, d)
 		hangUp(r)
+	default:
+		f.carryOut(ctx, w, r, d)
 	}
+}
+
+// carryOut forwards the request, and gives the answer to the client unless that is to be lost.
+func (f *front) carryOut(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision) {
 	resp := f.ask(ctx, r, d)
 	defer func() { _ = resp.Body.Close() }()
 	f.count(d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -68,16 +69,16 @@ type gate struct {
 	off     bool
 	hook    Hook
 	open    map[Kind]int // requests that are with the proxy
-	forced  forced
+	forced  []*forced
 	// released is closed when what is held has to be let go.
 	released chan struct{}
 }
 
-// forced is a fault that requests of a kind get until the first of them has had it.
+// forced is a fault that requests of a kind get until one has had it.
 type forced struct {
 	fault Fault
 	kind  Kind
-	had   chan struct{} // nil if none is
+	had   chan struct{}
 }
 
 func newGate(seed, stream uint64) *gate {
@@ -97,16 +98,32 @@ func (g *gate) Open(kind Kind) int {
 	return g.open[kind]
 }
 
-// Force has requests of a kind get a fault, one that fits them, until one has had it, when the channel is closed, or until
-// Force is called again; with the fault Forwarded, that is all it does. While faults are off it waits.
-func (g *gate) Force(fault Fault, kind Kind) <-chan struct{} {
+// Force has requests of a kind get a fault, until one that it fits has had it, when the channel is closed, or until it is
+// withdrawn. While faults are off it waits.
+func (g *gate) Force(fault Fault, kind Kind) (had <-chan struct{}, withdraw func()) {
+	f := &forced{fault, kind, make(chan struct{})}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.forced = forced{}
-	if fault != Forwarded {
-		g.forced = forced{fault, kind, make(chan struct{})}
+	g.forced = append(g.forced, f)
+	return f.had, func() { g.withdraw(f) }
+}
+
+func (g *gate) withdraw(f *forced) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.forced = slices.DeleteFunc(g.forced, func(other *forced) bool { return other == f })
+}
+
+// nextForced is the fault that a request of the kind is to get, or nil. It goes to the end of the line, so that one which fits no
+// request keeps no other from its own.
+func (g *gate) nextForced(kind Kind) *forced {
+	i := slices.IndexFunc(g.forced, func(f *forced) bool { return f.kind == kind })
+	if i < 0 {
+		return nil
 	}
-	return g.forced.had
+	f := g.forced[i]
+	g.forced = append(slices.Delete(g.forced, i, i+1), f)
+	return f
 }
 
 // count notes that a request had what was decided for it.
@@ -114,10 +131,13 @@ func (g *gate) count(d decision) {
 	g.tally.add(d.kind, d.fault)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.forced.had != nil && g.forced.fault == d.fault && g.forced.kind == d.kind {
-		close(g.forced.had)
-		g.forced = forced{}
-	}
+	g.forced = slices.DeleteFunc(g.forced, func(f *forced) bool {
+		fell := f.fault == d.fault && f.kind == d.kind
+		if fell {
+			close(f.had)
+		}
+		return fell
+	})
 }
 
 func (g *gate) set(shares []share, maxHold time.Duration) error {
@@ -172,12 +192,11 @@ func (g *gate) decide(kind Kind) decision {
 	defer g.mu.Unlock()
 	g.open[kind]++
 	d := decision{kind: kind, fault: Forwarded, hook: g.hook, maxHold: g.maxHold, released: g.released}
-	switch {
-	case g.off:
-	case g.forced.had != nil && g.forced.kind == kind:
-		d.fault = g.forced.fault
-	default:
+	if !g.off {
 		d.fault = choose(g.shares, drawn)
+		if f := g.nextForced(kind); f != nil {
+			d.fault = f.fault
+		}
 	}
 	if d.hook == nil {
 		d.hook = func(Phase, Kind, *http.Request) {}

@@ -191,7 +191,7 @@ func TestSearchFaultThatDoesNotFit(t *testing.T) {
 // A fault that is forced falls on the first request of its kind that it fits, and on no other.
 func TestForce(t *testing.T) {
 	p, _ := searchNode(t, faultproxy.SearchSettings{})
-	had := p.Force(faultproxy.ItemsThrottled, faultproxy.Bulk)
+	had, _ := p.Force(faultproxy.ItemsThrottled, faultproxy.Bulk)
 	post := func(target, body string) {
 		t.Helper()
 		if resp, err := send(t, newClient(t), http.MethodPost, p.URL()+target, body); err != nil || resp.StatusCode != 200 {
@@ -220,13 +220,21 @@ func TestForce(t *testing.T) {
 	}
 }
 
-// A fault that is forced no longer falls on nothing.
-func TestForceNoMore(t *testing.T) {
+// A fault that fits nothing keeps no other from its request, and falls on nothing once it is withdrawn.
+func TestForceSeveral(t *testing.T) {
 	p, _ := searchNode(t, faultproxy.SearchSettings{})
-	p.Force(faultproxy.ResetAfter, faultproxy.Bulk)
-	p.Force(faultproxy.Forwarded, faultproxy.Bulk)
-	if _, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, 1)); err != nil {
-		t.Error(err)
+	_, withdraw := p.Force(faultproxy.TooLarge, faultproxy.Bulk)
+	throttled, _ := p.Force(faultproxy.ItemsThrottled, faultproxy.Bulk)
+	for range 2 {
+		if _, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-throttled
+	withdraw()
+	resp, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, faultproxy.SmallestTooLarge))
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("got %v, %v", resp, err)
 	}
 }
 
