@@ -92,17 +92,17 @@ func (r *rig) setSearch(t *testing.T, settings faultproxy.SearchSettings) {
 
 // blockWrites has every index refuse documents until it is over. The node may still be starting.
 func (r *rig) blockWrites(t *testing.T, over func()) {
-	client := r.node.Client()
-	set := func(blocked bool) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		err := client.BlockWrites(ctx, indices, blocked)
-		var answered *esnode.StatusError
-		return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
-	}
-	deploy.Eventually(t, "the indices are blocked", func() bool { return set(true) })
+	deploy.Eventually(t, "the indices are blocked", func() bool { return r.setBlocked(t, true) })
 	over()
-	deploy.Eventually(t, "the indices are not blocked any more", func() bool { return set(false) })
+	deploy.Eventually(t, "the indices are not blocked any more", func() bool { return r.setBlocked(t, false) })
+}
+
+func (r *rig) setBlocked(t *testing.T, blocked bool) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := r.node.Client().BlockWrites(ctx, indices, blocked)
+	var answered *esnode.StatusError
+	return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
 }
 
 // searching is a delivery stream of the rig to the search node.
@@ -169,7 +169,7 @@ func (r *rig) checkDocuments(t *testing.T, streams map[string]checker.Search) *c
 func (r *rig) documents(ctx context.Context) iter.Seq2[checker.Found, error] {
 	return func(yield func(checker.Found, error) bool) {
 		for d, err := range r.node.Client().Documents(ctx, indices) {
-			if !yield(checker.Found{Index: d.Index, ID: d.ID, Source: d.Source}, err) {
+			if !yield(checker.Found{Index: d.Index, ID: d.ID, Version: d.Version, Source: d.Source}, err) {
 				return
 			}
 		}
