@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -74,13 +73,6 @@ type gate struct {
 	released chan struct{}
 }
 
-// forced is a fault that requests of a kind get until one has had it.
-type forced struct {
-	fault Fault
-	kind  Kind
-	had   chan struct{}
-}
-
 func newGate(seed, stream uint64) *gate {
 	return &gate{dice: newDice(seed, stream), tally: newTally(), open: make(map[Kind]int), released: make(chan struct{})}
 }
@@ -98,46 +90,12 @@ func (g *gate) Open(kind Kind) int {
 	return g.open[kind]
 }
 
-// Force has requests of a kind get a fault, until one that it fits has had it, when the channel is closed, or until it is
-// withdrawn. While faults are off it waits.
-func (g *gate) Force(fault Fault, kind Kind) (had <-chan struct{}, withdraw func()) {
-	f := &forced{fault, kind, make(chan struct{})}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.forced = append(g.forced, f)
-	return f.had, func() { g.withdraw(f) }
-}
-
-func (g *gate) withdraw(f *forced) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.forced = slices.DeleteFunc(g.forced, func(other *forced) bool { return other == f })
-}
-
-// nextForced is the fault that a request of the kind is to get, or nil. It goes to the end of the line, so that one which fits no
-// request keeps no other from its own.
-func (g *gate) nextForced(kind Kind) *forced {
-	i := slices.IndexFunc(g.forced, func(f *forced) bool { return f.kind == kind })
-	if i < 0 {
-		return nil
-	}
-	f := g.forced[i]
-	g.forced = append(slices.Delete(g.forced, i, i+1), f)
-	return f
-}
-
 // count notes that a request had what was decided for it.
 func (g *gate) count(d decision) {
 	g.tally.add(d.kind, d.fault)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.forced = slices.DeleteFunc(g.forced, func(f *forced) bool {
-		fell := f.fault == d.fault && f.kind == d.kind
-		if fell {
-			close(f.had)
-		}
-		return fell
-	})
+	g.fell(d)
 }
 
 func (g *gate) set(shares []share, maxHold time.Duration) error {

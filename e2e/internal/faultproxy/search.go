@@ -27,8 +27,9 @@ const (
 // Bulk is a bulk request; any other request to a search node is Other.
 const Bulk Kind = "bulk"
 
-// SmallestTooLarge bounds how small requests become that are refused for their size.
-const SmallestTooLarge = 256 << 10
+// SmallestTooLarge bounds how small requests become that are refused for their size. It is less than what a sink's requests
+// shrink to because a node is busy.
+const SmallestTooLarge = 200 << 10
 
 // SearchSettings are the shares, from 0 to 1, of the requests that get each fault; together they are at most 1.
 type SearchSettings struct {
