@@ -122,7 +122,7 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 	case event.Action == schedule.KillAfterBulk:
 		r.killInRequest(t, event, r.search[event.Targets[0].Name], faultproxy.BeforeAnswer, faultproxy.Bulk)
 	case event.Action == schedule.PauseInBulk:
-		r.pauseInBulk(t, event, over)
+		r.pauseInBulk(t, event)
 	case event.Action == schedule.RefuseBulk:
 		r.force(t, event, faultproxy.TooLarge)
 	case event.Action == schedule.RefuseDocuments:

@@ -11,8 +11,12 @@ import (
 	"hydrant/e2e/internal/schedule"
 )
 
-// pauseInBulk stops a sink whose bulk request is on its way, if there is one within the event's length, for as long again.
-func (r *rig) pauseInBulk(t *testing.T, event schedule.Event, over func()) {
+// longPause is long enough for another to have the batch of a sink that is paused.
+const longPause = ackWait + 2*time.Second
+
+// pauseInBulk stops a sink whose bulk request is on its way, if there is one within the event's length, for as long again or for
+// a long pause.
+func (r *rig) pauseInBulk(t *testing.T, event schedule.Event) {
 	p, proxy := r.parts[event.Targets[0].Name], r.search[event.Targets[0].Name]
 	paused := make(chan struct{})
 	var once sync.Once
@@ -37,7 +41,7 @@ func (r *rig) pauseInBulk(t *testing.T, event schedule.Event, over func()) {
 	r.went(event.Action)
 	t.Logf("%s: went off", event.Action)
 	if happened {
-		over()
+		wait(t.Context(), min(event.Length, longPause))
 	}
 	if err := p.Resume(); err != nil {
 		t.Errorf("%s: %v", event, err)

@@ -27,7 +27,7 @@ const (
 	KillInBulk = "kill inside bulk"
 	// KillAfterBulk: SIGKILL to a sink as soon as a node has carried a bulk request out, before the sink hears of it.
 	KillAfterBulk = "kill after bulk"
-	// PauseInBulk: SIGSTOP to a sink as soon as a bulk request is on its way to a search node, SIGCONT after the event's length.
+	// PauseInBulk: SIGSTOP to a sink as soon as a bulk request is on its way to a search node, SIGCONT after the event's length, or sooner.
 	PauseInBulk = "pause inside bulk"
 	// RefuseBulk: the next bulk request that is large enough is refused as too large.
 	RefuseBulk = "refuse bulk"
