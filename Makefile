@@ -53,7 +53,7 @@ faults: may-have-search-nodes ## kill, stop and cut everything under load for DU
 
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above
-	cd e2e && go test -count=1 -timeout 10m -v -run TestWakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 10m -v -run WakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in ten minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir

@@ -15,6 +15,9 @@ import (
 	"hydrant/shared/record"
 )
 
+// drainTime is for how long it is waited at most: several times what a batch takes of which the worker was killed.
+const drainTime = 2 * time.Minute
+
 // drain waits until everything that was acknowledged must be where it goes: no message is behind a buffer's cursor, and no batch
 // is behind a sink's acknowledgements. It is asked of JetStream itself, not of Hydrant.
 func (r *rig) drain(within time.Duration) {

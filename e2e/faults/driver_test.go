@@ -30,7 +30,8 @@ func points(kinds ...string) []schedule.Action {
 		"buffer": {"buffer.before-publish", "buffer.published"},
 		"s3sink": {"s3sink.before-complete", "s3sink.uploaded", "sink.delivered", "sink.before-ack"},
 		"es": {
-			"es.before-bulk", "es.after-bulk", "es.before-failed-file", "es.failed-file", "sink.kept", "sink.delivered", "sink.before-ack",
+			"es.before-bulk", "es.after-bulk", "es.before-failed-file", "es.before-complete", "es.uploaded", "es.failed-file", "sink.kept",
+			"sink.delivered", "sink.before-ack",
 		},
 	}
 	var actions []schedule.Action
@@ -51,6 +52,29 @@ func ordinary() faultproxy.S3Settings {
 
 func storm() faultproxy.S3Settings {
 	return faultproxy.S3Settings{InternalError: 0.2, SlowDown: 0.2, ResetBefore: 0.1, ResetAfter: 0.15, HeldAnswer: 0.05, BlackHole: 0.05, MaxHold: 10 * time.Second}
+}
+
+// What is counted of processes that are hurt while a bulk request of theirs is open.
+const (
+	killedInFlight = "killed with a bulk request open"
+	pausedInFlight = "paused with a bulk request open"
+)
+
+func (r *rig) kill(p *part) {
+	r.noteOpen(p, killedInFlight)
+	p.Kill()
+}
+
+func (r *rig) pause(p *part) error {
+	r.noteOpen(p, pausedInFlight)
+	return p.Pause()
+}
+
+// noteOpen notes what is about to be done to a process that waits for the search node's answer.
+func (r *rig) noteOpen(p *part, what string) {
+	if proxy := r.search[p.Name()]; proxy != nil && proxy.Open(faultproxy.Bulk) > 0 {
+		r.went(what)
+	}
 }
 
 // play carries a schedule out. When it returns, every process runs and S3 fails at its ordinary rates.
@@ -97,12 +121,22 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 		r.killInRequest(t, event, r.search[event.Targets[0].Name], faultproxy.BeforeForward, faultproxy.Bulk)
 	case event.Action == schedule.KillAfterBulk:
 		r.killInRequest(t, event, r.search[event.Targets[0].Name], faultproxy.BeforeAnswer, faultproxy.Bulk)
+	case event.Action == schedule.PauseInBulk:
+		r.pauseInBulk(t, event)
+	case event.Action == schedule.RefuseBulk:
+		r.force(t, event, faultproxy.TooLarge)
+	case event.Action == schedule.RefuseDocuments:
+		r.force(t, event, faultproxy.ItemsThrottled)
+	case event.Action == schedule.LoseAnswer:
+		r.force(t, event, faultproxy.ResetAfter)
+	case event.Action == schedule.TruncateAnswer:
+		r.force(t, event, faultproxy.Truncated)
 	case event.Action == schedule.Pause, event.Action == schedule.PauseReplicas:
-		r.each(t, event, func(p *part) error { return p.Pause() })
+		r.each(t, event, r.pause)
 		over()
 		r.each(t, event, func(p *part) error { return p.Resume() })
 	default:
-		r.each(t, event, func(p *part) error { p.Kill(); return nil })
+		r.each(t, event, func(p *part) error { r.kill(p); return nil })
 		over()
 		r.each(t, event, func(p *part) error { return p.Restart() })
 	}
@@ -154,7 +188,7 @@ func (r *rig) killInRequest(t *testing.T, event schedule.Event, proxy hooked, ph
 	var settled atomic.Bool // it went off, or was disarmed
 	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
 		if at == phase && slices.Contains(kinds, what) && settled.CompareAndSwap(false, true) {
-			p.Kill()
+			r.kill(p)
 		}
 	})
 	r.restartWhenKilled(t, event, p, func() bool { return settled.CompareAndSwap(false, true) })

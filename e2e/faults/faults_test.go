@@ -81,7 +81,7 @@ func TestFaults(t *testing.T) {
 	stop()
 
 	r.calm()
-	r.drain(2 * time.Minute)
+	r.drain(drainTime)
 	r.verdict(t, checker.Options{})
 }
 

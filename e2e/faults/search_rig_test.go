@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,11 +50,11 @@ func searchStorm() faultproxy.SearchSettings {
 	}
 }
 
-// newSearchRig is a rig with a search node and sinks that index into it, each through a proxy of its own. Where the node was
-// not fetched the test is skipped.
-func newSearchRig(t *testing.T) *rig {
+// newSearchRig is a rig with a search node and so many sinks that index into it, each through a proxy of its own. Where the
+// node was not fetched the test is skipped. Settings are environment variables that come last, and so win.
+func newSearchRig(t *testing.T, sinks int, settings ...string) *rig {
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{})
-	r := newRig(t, *seed, programs)
+	r := newRig(t, *seed, programs, settings...)
 	r.node = node
 	r.parts["search"] = &part{Process: node.Process, ready: node.ReadyURL()}
 	r.targets = append(r.targets, schedule.Target{Kind: "search", Name: "search"})
@@ -61,24 +62,24 @@ func newSearchRig(t *testing.T) *rig {
 		"index_patterns": []string{indices},
 		"template":       map[string]any{"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping()},
 	}))
-	for n := range replicas {
-		// One sends many requests for a batch, the other large ones, which are refused with 413 now and then.
-		r.startSearchSink(fmt.Sprintf("es-%d", n+1), *seed+uint64(10+n), []int{150, 10_000}[n%2])
+	for n := range sinks {
+		// One sends many requests for a batch, the next large ones, which are refused with 413 now and then.
+		r.startSearchSink(fmt.Sprintf("es-%d", n+1), *seed+uint64(10+n), []int{150, 10_000}[n%2], settings)
 	}
 	r.awaitReady()
 	return r
 }
 
 // startSearchSink starts a sink that sends so many documents in a request.
-func (r *rig) startSearchSink(name string, seed uint64, documents int) {
+func (r *rig) startSearchSink(name string, seed uint64, documents int, settings []string) {
 	proxy, err := faultproxy.NewSearch(seed, strings.TrimPrefix(r.node.URL, "http://"))
 	r.must(err)
 	r.t.Cleanup(proxy.Close)
 	r.search[name] = proxy
-	r.startSink("es", name, programs, seed, []string{
+	r.startSink("es", name, programs, seed, slices.Concat([]string{
 		"HYDRANT_ES_ENDPOINTS=" + domain + "=" + proxy.URL(), "HYDRANT_ES_TIMEOUT=4s",
 		"HYDRANT_BULK_SIZE=2097152", fmt.Sprint("HYDRANT_BULK_RECORDS=", documents),
-	})
+	}, settings))
 }
 
 func (r *rig) setSearch(t *testing.T, settings faultproxy.SearchSettings) {
@@ -91,17 +92,17 @@ func (r *rig) setSearch(t *testing.T, settings faultproxy.SearchSettings) {
 
 // blockWrites has every index refuse documents until it is over. The node may still be starting.
 func (r *rig) blockWrites(t *testing.T, over func()) {
-	client := r.node.Client()
-	set := func(blocked bool) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		err := client.BlockWrites(ctx, indices, blocked)
-		var answered *esnode.StatusError
-		return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
-	}
-	deploy.Eventually(t, "the indices are blocked", func() bool { return set(true) })
+	deploy.Eventually(t, "the indices are blocked", func() bool { return r.setBlocked(t, true) })
 	over()
-	deploy.Eventually(t, "the indices are not blocked any more", func() bool { return set(false) })
+	deploy.Eventually(t, "the indices are not blocked any more", func() bool { return r.setBlocked(t, false) })
+}
+
+func (r *rig) setBlocked(t *testing.T, blocked bool) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := r.node.Client().BlockWrites(ctx, indices, blocked)
+	var answered *esnode.StatusError
+	return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
 }
 
 // searching is a delivery stream of the rig to the search node.
@@ -168,7 +169,7 @@ func (r *rig) checkDocuments(t *testing.T, streams map[string]checker.Search) *c
 func (r *rig) documents(ctx context.Context) iter.Seq2[checker.Found, error] {
 	return func(yield func(checker.Found, error) bool) {
 		for d, err := range r.node.Client().Documents(ctx, indices) {
-			if !yield(checker.Found{Index: d.Index, ID: d.ID, Source: d.Source}, err) {
+			if !yield(checker.Found{Index: d.Index, ID: d.ID, Version: d.Version, Source: d.Source}, err) {
 				return
 			}
 		}

@@ -18,7 +18,7 @@ const hour = 3600
 func TestSearchFaults(t *testing.T) {
 	t.Logf("seed %d: repeat with make faults DURATION=%s SEED=%d", *seed, *duration, *seed)
 	rng := rand.New(rand.NewPCG(*seed, 3))
-	r := newSearchRig(t)
+	r := newSearchRig(t, replicas)
 	streams := map[string]checker.Search{
 		"single":  r.createSearch("single", searching{Search: checker.Search{Rotation: checker.NoRotation}, interval: 1, retries: hour}),
 		"hourly":  r.createSearch("hourly", searching{Search: checker.Search{Rotation: checker.OneHour}, interval: 2, retries: hour, backup: true}),
@@ -32,12 +32,15 @@ func TestSearchFaults(t *testing.T) {
 
 	stop := r.produce(t, rng, map[string]float64{"single": 300, "hourly": 300, "daily": 50, "weekly": 100, "monthly": 50})
 	r.play(t, r.schedule(t, *seed, *duration, r.targets, searchActions()), rng)
+	moments := r.searchMoments()
+	r.makeUp(t, moments)
 	stop()
 
 	r.calm()
-	r.drain(2 * time.Minute)
+	r.drain(drainTime)
 	r.checkDocuments(t, streams)
 	r.checkBackups(t)
+	r.checkMoments(t, moments)
 	r.conclude(t)
 }
 
@@ -53,7 +56,7 @@ func searchActions() []schedule.Action {
 // nothing is lost.
 func TestSearchNodeGone(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 4))
-	r := newSearchRig(t)
+	r := newSearchRig(t, replicas)
 	short := checker.Search{Rotation: checker.NoRotation, MayGiveUp: true, MayBeInBoth: true}
 	nameless := short
 	nameless.NoIDs = true

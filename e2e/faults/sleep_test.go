@@ -44,18 +44,12 @@ func TestWakesAfterAMinute(t *testing.T) {
 
 			var fallen, awake sync.WaitGroup
 			for _, point := range test.points {
-				service, _, _ := strings.Cut(point, ".")
-				if service == "sink" {
-					service = "s3sink"
-				}
 				fallen.Add(1)
 				awake.Go(func() {
-					sleeping := func() []*part { defer fallen.Done(); return r.fallAsleep(t, service, point) }()
+					sleeping := func() []*part { defer fallen.Done(); return r.fallAsleep(t, point, r.passing(point)...) }()
 					wait(t.Context(), asleep)
 					for _, p := range sleeping {
-						if err := p.Resume(); err != nil {
-							t.Errorf("%s: %v", point, err)
-						}
+						p.wake(t)
 					}
 				})
 			}
@@ -65,28 +59,51 @@ func TestWakesAfterAMinute(t *testing.T) {
 			stop()
 			r.api.SetAll(false)
 			r.awaitReady()
-			r.drain(2 * time.Minute)
+			r.drain(drainTime)
 			r.verdict(t, checker.Options{})
 		})
 	}
 }
 
-// fallAsleep returns the process that has stopped itself: the first replica, or of the buffer, where the membership decides
-// which one has work, whichever comes past the point; rarely both.
-func (r *rig) fallAsleep(t *testing.T, service, point string) []*part {
-	armed := []*part{r.parts[service+"-1"]}
-	if service == "buffer" {
-		armed = append(armed, r.parts[service+"-2"])
+// passing are the processes of which one comes past a point: the first replica, or of the buffer, where the membership decides
+// which one has work, either.
+func (r *rig) passing(point string) []*part {
+	switch service, _, _ := strings.Cut(point, "."); service {
+	case "sink":
+		return []*part{r.parts["s3sink-1"]}
+	case "buffer":
+		return []*part{r.parts["buffer-1"], r.parts["buffer-2"]}
+	default:
+		return []*part{r.parts[service+"-1"]}
 	}
+}
+
+// fallAsleep arms a point of the processes and returns those that have stopped themselves there: the first that came past,
+// rarely more.
+func (r *rig) fallAsleep(t *testing.T, point string, armed ...*part) []*part {
 	for _, p := range armed {
 		p.arm(t, point, "stop")
 	}
 	fell := func(p *part) bool { _, err := os.Stat(p.armed); return os.IsNotExist(err) }
-	deploy.Eventually(t, service+" stops at "+point, func() bool { return slices.ContainsFunc(armed, fell) })
+	deploy.Eventually(t, "a process stops at "+point, func() bool { return slices.ContainsFunc(armed, fell) })
 	// Who can still be disarmed has not come past.
-	sleeping := slices.DeleteFunc(armed, func(p *part) bool { return os.Remove(p.armed) == nil })
+	sleeping := slices.DeleteFunc(slices.Clone(armed), func(p *part) bool { return os.Remove(p.armed) == nil })
 	for _, p := range sleeping {
+		deploy.Eventually(t, p.Name()+" has stopped", p.asleep)
 		t.Logf("%s sleeps at %s", p.Name(), point)
 	}
 	return sleeping
+}
+
+// asleep asks the kernel, which knows better than who sent the signal.
+func (p *part) asleep() bool { paused, err := p.Paused(); return paused && err == nil }
+
+// wake lets a process go on that has slept all the time.
+func (p *part) wake(t *testing.T) {
+	if !p.asleep() {
+		t.Errorf("%s was not asleep until now", p.Name())
+	}
+	if err := p.Resume(); err != nil {
+		t.Error(err)
+	}
 }

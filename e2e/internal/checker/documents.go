@@ -12,9 +12,11 @@ import (
 
 // Found is a document that is in an index.
 type Found struct {
-	Index  string
-	ID     string
-	Source []byte
+	Index string
+	ID    string
+	// Version is how often it was written.
+	Version int64
+	Source  []byte
 }
 
 // Rotation is how the name of an index follows the arrival of its documents.
@@ -73,6 +75,7 @@ type DocumentOptions struct {
 //   - an acknowledged record is in an index or in a file exactly once: a good one in the index, unless retries may have
 //     been over, and one that no index can take in a file, with a reason;
 //   - a document's id is the RecordId that its record was acknowledged with, and its index that of its arrival;
+//   - a document was written once: no later attempt has written over it, though what it writes is the same;
 //   - a refused record, or one without a clear answer, is in one of them at most once;
 //   - nothing else is there, and nothing with other bytes than it was offered with.
 //
@@ -119,6 +122,9 @@ func (c *documents) indexed(document Found) {
 	}
 	if known.form != Document {
 		c.report.add(Indexed, "%s: %s is %s", where, record, known.form)
+	}
+	if document.Version != 1 {
+		c.report.add(Overwritten, "%s: %s was written %d times", where, record, document.Version)
 	}
 	c.at(record).indexed = append(c.at(record).indexed, where)
 	c.checkNames(where, record, known, document.ID, document.Index)

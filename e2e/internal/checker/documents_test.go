@@ -135,7 +135,7 @@ func (x *indexed) indexOf(id string) string {
 
 // index puts a document where it belongs.
 func (x *indexed) index(id string) {
-	x.found = append(x.found, checker.Found{Index: x.indexOf(id), ID: id, Source: bytes.TrimSpace(x.lines[id])})
+	x.found = append(x.found, checker.Found{Index: x.indexOf(id), ID: id, Version: 1, Source: bytes.TrimSpace(x.lines[id])})
 }
 
 func (x *indexed) failure(id string) checker.FailedDocument {
@@ -203,6 +203,9 @@ func TestCheckDocuments(t *testing.T) {
 			again.Index = "other"
 			x.found = append(x.found, again)
 		}, []checker.Kind{checker.Duplicated, checker.WrongIndex}},
+		"written over": {func(_ *testing.T, x *indexed) {
+			x.found[0].Version = 2
+		}, []checker.Kind{checker.Overwritten}},
 		"without an answer and twice": {func(t *testing.T, x *indexed) {
 			id := x.offer(t, orders, 20, checker.Document)
 			x.index(id)
@@ -263,7 +266,7 @@ func TestCheckDocuments(t *testing.T) {
 			x.found[len(x.found)-1].ID = "made up"
 		}, []checker.Kind{checker.WrongID}},
 		"nobody offered it": {func(_ *testing.T, x *indexed) {
-			x.found = append(x.found, checker.Found{Index: "o", ID: "orders/50", Source: []byte(`{"stream":"orders","producer":"p2","n":1,"padding":""}`)})
+			x.found = append(x.found, checker.Found{Index: "o", ID: "orders/50", Version: 1, Source: []byte(`{"stream":"orders","producer":"p2","n":1,"padding":""}`)})
 		}, []checker.Kind{checker.NeverOffered}},
 		"of another kind of delivery stream": {func(t *testing.T, x *indexed) {
 			x.index(x.offer(t, "plain", 1, checker.Document))
@@ -316,7 +319,7 @@ func TestCheckDocuments(t *testing.T) {
 			if err := x.ledger.Acknowledge(record, "orders/1"); err != nil {
 				t.Fatal(err)
 			}
-			x.found = append(x.found, checker.Found{Index: "o", ID: "orders/1", Source: bytes.TrimSpace(x.lines["orders/20"])})
+			x.found = append(x.found, checker.Found{Index: "o", ID: "orders/1", Version: 1, Source: bytes.TrimSpace(x.lines["orders/20"])})
 		}, []checker.Kind{checker.BadRecordID}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,6 +45,8 @@ const (
 	WrongID Kind = "document under another id than its RecordId"
 	// WrongIndex: a document is in, or was meant for, another index than the arrival of its record says.
 	WrongIndex Kind = "document of another index"
+	// Overwritten: a document was written again, or deleted and written again, under the same id.
+	Overwritten Kind = "document written more than once"
 	// Indexed: a record that no index can take is in one.
 	Indexed Kind = "record in an index that none can take"
 	// GivenUp: a document was set aside that an index would have taken.

@@ -11,9 +11,11 @@ import (
 
 // Document is a document of an index. Of a data stream, Index is the one behind it.
 type Document struct {
-	Index  string          `json:"_index"`
-	ID     string          `json:"_id"`
-	Source json.RawMessage `json:"_source"`
+	Index string `json:"_index"`
+	ID    string `json:"_id"`
+	// Version is how often the document was written: 1 for one that was created and left alone.
+	Version int64           `json:"_version"`
+	Source  json.RawMessage `json:"_source"`
 }
 
 // shards says of how many shards an answer lacks the part: a count over the others would look like a loss.
@@ -85,7 +87,7 @@ func (c *Client) search(ctx context.Context, pattern string, size int, source bo
 			yield(Document{}, err)
 			return
 		}
-		query := map[string]any{"sort": []string{"_doc"}, "size": size, "_source": source}
+		query := map[string]any{"sort": []string{"_doc"}, "size": size, "_source": source, "version": true}
 		next, err := c.page(ctx, indexPath(pattern)+"/_search?scroll=2m", query)
 		defer func() { _ = c.endScroll(ctx, next.ScrollID) }()
 		for err == nil && len(next.Hits.Hits) > 0 {

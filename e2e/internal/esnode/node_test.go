@@ -110,7 +110,7 @@ func hasDocuments(t *testing.T, node *esnode.Node, pattern string, ids ...string
 		for document, err := range documents {
 			must(t, err)
 			got = append(got, document.ID)
-			if (len(document.Source) > 0) != (what == "documents") {
+			if (len(document.Source) > 0) != (what == "documents") || document.Version != 1 {
 				t.Fatalf("%s: %+v", what, document)
 			}
 		}

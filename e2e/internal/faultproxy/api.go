@@ -88,22 +88,22 @@ func (p *API) serve(ctx context.Context, w http.ResponseWriter, r *http.Request)
 	resp, err := p.balance(ctx, r)
 	switch {
 	case errors.Is(err, errNoBackend):
-		p.tally.add(NoBackend)
+		p.tally.add(Other, NoBackend)
 		unavailable(w)
 	case err != nil && r.Context().Err() != nil:
-		p.tally.add(ClientLost)
+		p.tally.add(Other, ClientLost)
 		hangUp(r)
 	case err != nil:
 		// This is what the client would see without a proxy in between.
-		p.tally.add(BackendLost)
+		p.tally.add(Other, BackendLost)
 		hangUp(r)
 	case swallow:
 		discard(resp.Body)
-		p.tally.add(Swallowed)
+		p.tally.add(Other, Swallowed)
 		hangUp(r)
 	default:
 		defer func() { _ = resp.Body.Close() }()
-		p.tally.add(Forwarded)
+		p.tally.add(Other, Forwarded)
 		pass(w, resp)
 	}
 }

@@ -67,16 +67,36 @@ type gate struct {
 	maxHold time.Duration
 	off     bool
 	hook    Hook
+	open    map[Kind]int // requests that are with the proxy
+	forced  []*forced
 	// released is closed when what is held has to be let go.
 	released chan struct{}
 }
 
 func newGate(seed, stream uint64) *gate {
-	return &gate{dice: newDice(seed, stream), tally: newTally(), released: make(chan struct{})}
+	return &gate{dice: newDice(seed, stream), tally: newTally(), open: make(map[Kind]int), released: make(chan struct{})}
 }
 
 // Counts returns what was done up to now.
 func (g *gate) Counts() Counts { return g.tally.snapshot() }
+
+// CountsOf returns what was done up to now to requests of a kind.
+func (g *gate) CountsOf(kind Kind) Counts { return g.tally.of(kind) }
+
+// Open returns how many requests of a kind are with the proxy: their clients may be waiting for an answer.
+func (g *gate) Open(kind Kind) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open[kind]
+}
+
+// count notes that a request had what was decided for it.
+func (g *gate) count(d decision) {
+	g.tally.add(d.kind, d.fault)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fell(d)
+}
 
 func (g *gate) set(shares []share, maxHold time.Duration) error {
 	if err := validate(shares, maxHold); err != nil {
@@ -116,24 +136,36 @@ func (g *gate) OnRequest(hook Hook) {
 
 // decision is what happens to one request.
 type decision struct {
+	kind     Kind
 	fault    Fault
 	hook     Hook
 	maxHold  time.Duration
 	released <-chan struct{}
 }
 
-func (g *gate) decide() decision {
+// decide is called for a request that has come, and over when it has gone.
+func (g *gate) decide(kind Kind) decision {
 	drawn := g.dice.draw()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := decision{fault: Forwarded, hook: g.hook, maxHold: g.maxHold, released: g.released}
+	g.open[kind]++
+	d := decision{kind: kind, fault: Forwarded, hook: g.hook, maxHold: g.maxHold, released: g.released}
 	if !g.off {
 		d.fault = choose(g.shares, drawn)
+		if f := g.nextForced(kind); f != nil {
+			d.fault = f.fault
+		}
 	}
 	if d.hook == nil {
 		d.hook = func(Phase, Kind, *http.Request) {}
 	}
 	return d
+}
+
+func (g *gate) over(d decision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open[d.kind]--
 }
 
 // hold returns when the client has given up, when it was held for long enough, or when the faults are switched off.

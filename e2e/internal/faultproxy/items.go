@@ -14,12 +14,7 @@ import (
 const oneIn = 3
 
 // withhold forwards a bulk request without some of its documents, and answers those with 429 in their places.
-func (p *Search) withhold(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision, body []byte) {
-	items, ok := splitBulk(body)
-	if !ok || len(items) < 2 {
-		p.relay(ctx, w, r, d)
-		return
-	}
+func (p *Search) withhold(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision, items []bulkItem) {
 	setBody(r, forwarded(items))
 	r.Header.Del("Accept-Encoding") // the answer has to be read
 	resp := p.ask(ctx, r, d)
@@ -29,10 +24,9 @@ func (p *Search) withhold(ctx context.Context, w http.ResponseWriter, r *http.Re
 		answer, err = splice(items, answer)
 	}
 	if err != nil {
-		p.tally.add(NodeLost)
-		hangUp(r)
+		p.lose(r, d)
 	}
-	p.tally.add(ItemsThrottled)
+	p.count(d)
 	dropHopHeaders(resp.Header)
 	resp.Header.Set("Content-Length", strconv.Itoa(len(answer)))
 	give(w, resp, answer)

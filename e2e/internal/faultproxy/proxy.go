@@ -222,26 +222,44 @@ func (c Counts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// tally counts faults.
+// tally counts faults, by the kind of request.
 type tally struct {
 	mu     sync.Mutex
-	counts Counts
+	counts map[Kind]Counts
 }
 
 func newTally() *tally {
-	return &tally{counts: make(Counts)}
+	return &tally{counts: make(map[Kind]Counts)}
 }
 
-func (t *tally) add(fault Fault) {
+func (t *tally) add(kind Kind, fault Fault) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.counts[fault]++
+	if t.counts[kind] == nil {
+		t.counts[kind] = make(Counts)
+	}
+	t.counts[kind][fault]++
 }
 
+// snapshot are the counts of all kinds together.
 func (t *tally) snapshot() Counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return maps.Clone(t.counts)
+	all := make(Counts)
+	for _, counts := range t.counts {
+		for fault, n := range counts {
+			all[fault] += n
+		}
+	}
+	return all
+}
+
+func (t *tally) of(kind Kind) Counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := make(Counts)
+	maps.Copy(of, t.counts[kind])
+	return of
 }
 
 // Fault is what a proxy did to a request.

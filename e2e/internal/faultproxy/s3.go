@@ -8,20 +8,12 @@ import (
 	"time"
 )
 
-// What the S3 proxy does to a request.
+// What the S3 proxy does to a request, beside what every front does.
 const (
 	// InternalError: answered with 500, and not forwarded.
 	InternalError Fault = "500 InternalError"
 	// SlowDown: answered with 503, and not forwarded.
 	SlowDown Fault = "503 SlowDown"
-	// ResetBefore: the connection was reset, and the request not forwarded.
-	ResetBefore Fault = "reset before"
-	// ResetAfter: S3 carried the request out, and the connection was reset.
-	ResetAfter Fault = "reset after"
-	// HeldAnswer: S3 carried the request out, and the client heard nothing until it gave up.
-	HeldAnswer Fault = "answer held"
-	// BlackHole: the request was read and not forwarded, and the client heard nothing until it gave up.
-	BlackHole Fault = "black hole"
 	// StoreLost: the S3 server could not be reached, or the connection to it broke.
 	StoreLost Fault = "S3 server lost"
 )
@@ -54,74 +46,27 @@ func (s S3Settings) Validate() error { return validate(s.shares(), s.MaxHold) }
 
 // S3 is a proxy before an S3 server. What it forwards is carried out even if the client goes away meanwhile, as S3
 // does with a request that it has got.
-type S3 struct {
-	*listener
-	*gate
-	backend string
-}
+type S3 struct{ *front }
 
 // NewS3 starts a proxy before the S3 server at backend, given as host:port. It puts in no faults until Set.
 func NewS3(seed uint64, backend string) (*S3, error) {
-	p := &S3{backend: backend, gate: newGate(seed, 2)}
-	var err error
-	if p.listener, err = listen(p.serve); err != nil {
-		return nil, err
-	}
-	return p, nil
+	p := &S3{&front{gate: newGate(seed, 2), backend: backend, kindOf: KindOf, lost: StoreLost}}
+	return p, p.start(p.serve)
 }
-
-// URL returns the endpoint that sinks are to be pointed at.
-func (p *S3) URL() string { return p.url() }
-
-// Close breaks every connection and returns when nothing of the proxy runs any more.
-func (p *S3) Close() { p.close() }
 
 // Set replaces the settings for the requests that come from now on.
 func (p *S3) Set(settings S3Settings) error { return p.set(settings.shares(), settings.MaxHold) }
 
-func (p *S3) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	d := p.decide()
+func (p *S3) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision) {
 	switch d.fault {
 	case InternalError:
-		p.tally.add(d.fault)
+		p.count(d)
 		refuse(w, r, http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.")
 	case SlowDown:
-		p.tally.add(d.fault)
+		p.count(d)
 		refuse(w, r, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
-	case ResetBefore:
-		p.tally.add(d.fault)
-		reset(r)
-	case BlackHole:
-		p.tally.add(d.fault)
-		hold(ctx, r, d)
-		hangUp(r)
 	default:
 		p.relay(ctx, w, r, d)
-	}
-}
-
-// relay forwards the request, and gives the answer to the client unless it is to be lost.
-func (p *S3) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, d decision) {
-	kind := KindOf(r)
-	d.hook(BeforeForward, kind, r)
-	resp, err := p.forward(ctx, r, p.backend)
-	if err != nil {
-		p.tally.add(StoreLost)
-		hangUp(r)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	d.hook(BeforeAnswer, kind, r)
-	p.tally.add(d.fault)
-	switch d.fault {
-	case ResetAfter:
-		discard(resp.Body)
-		reset(r)
-	case HeldAnswer:
-		discard(resp.Body)
-		hold(ctx, r, d)
-		hangUp(r)
-	default:
-		pass(w, resp)
 	}
 }
 

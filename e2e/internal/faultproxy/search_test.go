@@ -108,7 +108,7 @@ func TestSearchFaults(t *testing.T) {
 	} {
 		t.Run(string(test.fault), func(t *testing.T) {
 			p, node := searchNode(t, test.settings)
-			body := bulk(2, faultproxy.LargestDocument)
+			body := bulk(2, faultproxy.SmallestTooLarge)
 			resp, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", body)
 			if (err != nil) != (test.status == 0) || err == nil && resp.StatusCode != test.status {
 				t.Errorf("got %v, %v", resp, err)
@@ -175,6 +175,7 @@ func TestSearchFaultThatDoesNotFit(t *testing.T) {
 		"small":        {faultproxy.SearchSettings{TooLarge: 1}, http.MethodPost, "/_bulk", bulk(1, 10)},
 		"one document": {faultproxy.SearchSettings{ItemsThrottled: 1}, http.MethodPost, "/_bulk", bulk(1, 10)},
 		"no bulk":      {faultproxy.SearchSettings{ItemsThrottled: 1}, http.MethodGet, "/", ""},
+		"one large":    {faultproxy.SearchSettings{TooLarge: 1}, http.MethodPost, "/_bulk", bulk(1, 2*faultproxy.SmallestTooLarge)},
 		"no documents": {faultproxy.SearchSettings{ItemsThrottled: 1}, http.MethodPost, "/_bulk", "{}\n{}\n{}\n{}\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,6 +183,74 @@ func TestSearchFaultThatDoesNotFit(t *testing.T) {
 			resp, err := send(t, newClient(t), test.method, p.URL()+test.path, test.body)
 			if err != nil || resp.StatusCode != 200 || p.Counts()[faultproxy.Forwarded] != 1 {
 				t.Errorf("got %v, %v; counted %v", resp, err, p.Counts())
+			}
+		})
+	}
+}
+
+// A fault that is forced falls on the first request of its kind that it fits, and on no other.
+func TestForce(t *testing.T) {
+	p, _ := searchNode(t, faultproxy.SearchSettings{})
+	had, _ := p.Force(faultproxy.ItemsThrottled, faultproxy.Bulk)
+	post := func(target, body string) {
+		t.Helper()
+		if resp, err := send(t, newClient(t), http.MethodPost, p.URL()+target, body); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+	}
+	post("/_refresh", bulk(2, 1))
+	post("/_bulk", bulk(1, 1))
+	p.SetAll(false)
+	post("/_bulk", bulk(2, 1))
+	p.SetAll(true)
+	select {
+	case <-had:
+		t.Fatalf("something has had it: %v", p.Counts())
+	default:
+	}
+	post("/_bulk", bulk(2, 1))
+	<-had
+	post("/_bulk", bulk(2, 1))
+	want := faultproxy.Counts{faultproxy.ItemsThrottled: 1, faultproxy.Forwarded: 3}
+	if got := p.CountsOf(faultproxy.Bulk); !maps.Equal(got, want) {
+		t.Errorf("of bulk requests: %v, want %v", got, want)
+	}
+	if got := p.Counts()[faultproxy.Forwarded]; got != 4 {
+		t.Errorf("%d were forwarded", got)
+	}
+}
+
+// A fault that fits nothing keeps no other from its request, and falls on nothing once it is withdrawn.
+func TestForceSeveral(t *testing.T) {
+	p, _ := searchNode(t, faultproxy.SearchSettings{})
+	_, withdraw := p.Force(faultproxy.TooLarge, faultproxy.Bulk)
+	throttled, _ := p.Force(faultproxy.ItemsThrottled, faultproxy.Bulk)
+	for range 2 {
+		if _, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-throttled
+	withdraw()
+	resp, err := send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, faultproxy.SmallestTooLarge))
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+// A request is open from when it comes until its answer has gone, or it has been lost.
+func TestOpen(t *testing.T) {
+	for name, settings := range map[string]faultproxy.SearchSettings{"answered": {}, "lost": {ResetAfter: 1}} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := searchNode(t, settings)
+			var bulks, others int
+			p.OnRequest(func(faultproxy.Phase, faultproxy.Kind, *http.Request) {
+				bulks, others = p.Open(faultproxy.Bulk), p.Open(faultproxy.Other)
+			})
+			_, _ = send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, 1))
+			p.Close()
+			if bulks != 1 || others != 0 || p.Open(faultproxy.Bulk) != 0 {
+				t.Errorf("%d bulk requests and %d others were open, and %d are", bulks, others, p.Open(faultproxy.Bulk))
 			}
 		})
 	}

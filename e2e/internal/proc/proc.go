@@ -113,6 +113,18 @@ func (p *Process) Pause() error { return p.signal("pause", syscall.SIGSTOP) }
 // Resume lets a paused process group go on with SIGCONT.
 func (p *Process) Resume() error { return p.signal("resume", syscall.SIGCONT) }
 
+// Paused tells whether the process is stopped now, by Pause or by itself.
+func (p *Process) Paused() (bool, error) {
+	r := p.life()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reaped {
+		return false, fmt.Errorf("state of %s: %w", p.spec.Name, errExited)
+	}
+	letter, err := state(r.pid)
+	return letter == 'T', err
+}
+
 // Terminate asks the process to end with SIGTERM, which reaches it even if it is paused, and returns when it is reaped.
 // After the timeout it returns an error and the process still runs. A process that ended with another exit code than 0
 // is an error too.

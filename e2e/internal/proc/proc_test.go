@@ -215,10 +215,23 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is paused", func() bool { return !c.answers(t) })
+	wantPaused(t, c, true)
 	if err := c.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	c.ready(t)
+	wantPaused(t, c, false)
+	c.Kill()
+	if paused, err := c.Paused(); paused || err == nil {
+		t.Errorf("after its end: %v, %v", paused, err)
+	}
+}
+
+func wantPaused(t *testing.T, c child, want bool) {
+	t.Helper()
+	if paused, err := c.Paused(); paused != want || err != nil {
+		t.Errorf("paused: %v, %v; want %v", paused, err, want)
+	}
 }
 
 func TestKillWhilePaused(t *testing.T) {

@@ -27,6 +27,16 @@ const (
 	KillInBulk = "kill inside bulk"
 	// KillAfterBulk: SIGKILL to a sink as soon as a node has carried a bulk request out, before the sink hears of it.
 	KillAfterBulk = "kill after bulk"
+	// PauseInBulk: SIGSTOP to a sink as soon as a bulk request is on its way to a search node, SIGCONT after the event's length, or sooner.
+	PauseInBulk = "pause inside bulk"
+	// RefuseBulk: the next bulk request that is large enough is refused as too large.
+	RefuseBulk = "refuse bulk"
+	// RefuseDocuments: the next bulk request that has several documents is carried out but for some, which are refused.
+	RefuseDocuments = "refuse documents"
+	// LoseAnswer: the next bulk request is carried out, and its answer lost.
+	LoseAnswer = "lose answer"
+	// TruncateAnswer: the next bulk request is carried out, and half of its answer lost.
+	TruncateAnswer = "truncate answer"
 	// Reconfigure: the configuration of a delivery stream is changed under load.
 	Reconfigure = "reconfigure"
 )
@@ -59,5 +69,10 @@ func Search(sinks, nodes []string) []Action {
 		{Name: BlockWrites, Reach: One, Kinds: nodes, MinLength: 500 * ms, MaxLength: 6000 * ms, Weight: 2},
 		{Name: KillInBulk, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms, Weight: 2},
 		{Name: KillAfterBulk, Reach: One, Kinds: sinks, MinLength: 1000 * ms, MaxLength: 6000 * ms, Weight: 2},
+		{Name: PauseInBulk, Reach: One, Kinds: sinks, MinLength: 500 * ms, MaxLength: 9000 * ms, Weight: 2},
+		{Name: RefuseBulk, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: RefuseDocuments, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: LoseAnswer, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: TruncateAnswer, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 	}
 }

@@ -1,0 +1,83 @@
+package faults
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"hydrant/e2e/internal/faultproxy"
+	"hydrant/e2e/internal/schedule"
+)
+
+// longPause is long enough for another to have the batch of a sink that is paused.
+const longPause = ackWait + 2*time.Second
+
+// pauseInBulk stops a sink whose bulk request is on its way, if there is one within the event's length, for as long again or for
+// a long pause.
+func (r *rig) pauseInBulk(t *testing.T, event schedule.Event) {
+	p, proxy := r.parts[event.Targets[0].Name], r.search[event.Targets[0].Name]
+	paused := make(chan struct{})
+	var once sync.Once
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+		if at == faultproxy.BeforeForward && what == faultproxy.Bulk {
+			once.Do(func() {
+				if err := r.pause(p); err != nil {
+					t.Errorf("%s: %v", event, err)
+				}
+				close(paused)
+			})
+		}
+	})
+	happened := within(t.Context(), event.Length, paused)
+	proxy.OnRequest(nil)
+	once.Do(func() {}) // a request that has the hook still finds it used
+	select {
+	case <-paused:
+	default:
+		return
+	}
+	r.went(event.Action)
+	t.Logf("%s: went off", event.Action)
+	if happened {
+		wait(t.Context(), min(event.Length, longPause))
+	}
+	if err := p.Resume(); err != nil {
+		t.Errorf("%s: %v", event, err)
+	}
+}
+
+// force has the next bulk request that a fault fits get it, of whichever sink, if there is one within the event's length.
+func (r *rig) force(t *testing.T, event schedule.Event, fault faultproxy.Fault) {
+	ctx, cancel := context.WithTimeout(t.Context(), event.Length)
+	defer cancel()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	for _, proxy := range r.search {
+		had, withdraw := proxy.Force(fault, faultproxy.Bulk)
+		waiting.Go(func() {
+			defer withdraw()
+			select {
+			case <-had:
+				r.went(event.Action)
+				t.Logf("%s: went off", event.Action)
+				cancel() // the others need not
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// within tells whether something happened in time.
+func within(ctx context.Context, d time.Duration, happened <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-happened:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
