@@ -37,14 +37,14 @@ func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || !dropped(answer) {
 		return answer, err
 	}
+	_ = answer.Body.Close()
 	s.credentials.Drop(refused)
 	if r.GetBody != nil {
 		r = r.Clone(r.Context())
 		if r.Body, err = r.GetBody(); err != nil {
-			return answer, nil
+			return nil, err
 		}
 	}
-	_ = answer.Body.Close()
 	answer, _, err = s.send(r, sum)
 	return answer, err
 }
