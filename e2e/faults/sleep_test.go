@@ -42,18 +42,17 @@ func TestWakesAfterAMinute(t *testing.T) {
 			r.createStream("changing", withBackup(destination("a/", 1, 1, types.CompressionFormatSnappy)))
 			stop := r.produce(t, rng, map[string]float64{"steady": 50, "changing": 50})
 
-			var fallen, awake sync.WaitGroup
-			for _, point := range test.points {
-				fallen.Add(1)
+			// The sink first: should both buffers fall asleep, it gets nothing more to do.
+			var awake sync.WaitGroup
+			for _, point := range slices.Backward(test.points) {
+				sleeping := r.fallAsleep(t, point, r.passing(point)...)
 				awake.Go(func() {
-					sleeping := func() []*part { defer fallen.Done(); return r.fallAsleep(t, point, r.passing(point)...) }()
 					wait(t.Context(), asleep)
 					for _, p := range sleeping {
 						p.wake(t)
 					}
 				})
 			}
-			fallen.Wait()
 			r.reconfigure(t, rng.Uint64())
 			awake.Wait()
 			stop()
