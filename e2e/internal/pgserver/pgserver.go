@@ -31,6 +31,9 @@ const (
 	Password = "postgres-secret"
 )
 
+// ErrNotInstalled says what to do.
+var ErrNotInstalled = errors.New("there is no PostgreSQL: apt-get install postgresql")
+
 // patience is how long a server may take to be there: some seconds on two busy cores.
 const patience = time.Minute
 
@@ -53,7 +56,7 @@ func Start(t testing.TB) *Node {
 	t.Helper()
 	programs, err := find()
 	if err != nil {
-		missing(t, err.Error())
+		Missing(t, err)
 	}
 	dir, err := folder()
 	must(t, err)
@@ -86,12 +89,13 @@ func Run(ctx context.Context) (_ *Server, remove func() error, err error) {
 	return server, func() error { return os.RemoveAll(dir) }, nil
 }
 
-func missing(t testing.TB, what string) {
+// Missing ends a test that has no server: it is skipped where PostgreSQL is not installed, unless CI is set.
+func Missing(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(what)
+	if !errors.Is(err, ErrNotInstalled) || os.Getenv("CI") != "" {
+		t.Fatal(err)
 	}
-	t.Skip(what)
+	t.Skip(err)
 }
 
 func must(t testing.TB, err error) {
@@ -116,7 +120,7 @@ func find() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", errors.New("there is no PostgreSQL: apt-get install postgresql")
+	return "", ErrNotInstalled
 }
 
 func version(bin string) int {

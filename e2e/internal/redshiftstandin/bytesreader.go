@@ -2,6 +2,7 @@ package redshiftstandin
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -38,6 +39,21 @@ func (r *bytesReader) next() (byte, bool) {
 		r.raw = append(r.raw, c)
 	}
 	return c, true
+}
+
+// pass passes bytes up to the first of those in stops, as far as they are in memory, and returns them. They hold until the next
+// call of anything.
+func (r *bytesReader) pass(stops string) []byte {
+	waiting, _ := r.in.Peek(r.in.Buffered())
+	if end := bytes.IndexAny(waiting, stops); end >= 0 {
+		waiting = waiting[:end]
+	}
+	r.line += int64(bytes.Count(waiting, []byte{'\n'}))
+	if r.tooLong = r.tooLong || len(r.raw)+len(waiting) > maxRow; !r.tooLong {
+		r.raw = append(r.raw, waiting...)
+	}
+	_, _ = r.in.Discard(len(waiting))
+	return waiting
 }
 
 // back undoes the last next.

@@ -20,11 +20,8 @@ const (
 	settingQueryID   = "redshift_standin.last_query_id"
 )
 
-// idsOfAStart is how many query ids each start of a stand-in has in a database.
-const idsOfAStart = 100_000
-
 // catalogSQL makes Redshift's system tables and functions. They are in pg_catalog, so that they are found whatever the search
-// path is. Rows are for superusers and for who made them, as in Redshift.
+// path is. Rows are for superusers and for who made them, as in Redshift. Each start of a stand-in takes 100,000 query ids.
 const catalogSQL = `
 SET LOCAL allow_system_table_mods = on;
 SET LOCAL client_min_messages = error;

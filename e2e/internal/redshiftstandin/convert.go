@@ -39,6 +39,9 @@ func appendField(line []byte, f field) []byte {
 	if f.null {
 		return append(line, `\N`...)
 	}
+	if !bytes.ContainsAny(f.value, "\\\t\n\r") {
+		return append(line, f.value...)
+	}
 	for _, b := range f.value {
 		switch b {
 		case '\\':
@@ -129,6 +132,9 @@ func badCharacter(col *column, value []byte, at int) *rowError {
 
 // invalidAt is where the first byte is that is not of UTF-8 or is zero, -1 if there is none.
 func invalidAt(text []byte) int {
+	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 {
+		return -1
+	}
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])
 		if r == 0 || r == utf8.RuneError && size == 1 {

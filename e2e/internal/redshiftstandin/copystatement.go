@@ -3,6 +3,7 @@ package redshiftstandin
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // format is how an object's rows are written.
@@ -361,7 +362,7 @@ func (p *copyParser) character() (byte, *dbError) {
 	if err != nil {
 		return 0, err
 	}
-	if text = unescapeText(text); len(text) != 1 {
+	if text = unescapeText(text); len(text) != 1 || text[0] >= utf8.RuneSelf {
 		return 0, failed(codeSyntax, "COPY delimiter must be a single ASCII character").at(p.sql, p.tokens[at])
 	}
 	return text[0], nil

@@ -102,10 +102,10 @@ func (l *loader) columnOf(said *pgproto3.ErrorResponse) int {
 
 // refusedValue puts PostgreSQL's words into Redshift's.
 func refusedValue(col *column, value []byte, said *pgproto3.ErrorResponse) *rowError {
-	switch {
-	case said.Code == "23502":
+	switch said.Code {
+	case "23502":
 		return &rowError{code: errNotNull, reason: "Missing data for not-null field"}
-	case said.Code == "22003":
+	case "22003":
 		return &rowError{code: errOverflow, reason: fmt.Sprintf("Overflow, Column type: %s", col.redshiftName())}
 	}
 	switch col.typeName {

@@ -64,6 +64,11 @@ func (r *jsonReader) passLine(c byte) {
 func (r *jsonReader) passObject() bool {
 	depth, within := 1, false
 	for depth > 0 {
+		if within {
+			r.in.pass(`"\\`)
+		} else {
+			r.in.pass(`"{}[]`)
+		}
 		c, ok := r.in.next()
 		if !ok {
 			return false

@@ -13,6 +13,17 @@ type lineReader struct {
 	text   []byte // of all fields, one after the other
 	ends   []int
 	nulls  []bool
+
+	outside  string          // what means something out of quotes
+	inQuotes map[byte]string // and within each kind of them
+}
+
+func newLineReader(in *bytesReader, c *copyStatement, columns int) *lineReader {
+	r := &lineReader{in: in, copy: c, columns: columns, outside: string([]byte{c.delimiter, '\n', '\r', '\\'}), inQuotes: map[byte]string{}}
+	for _, quote := range []byte{'"', '\'', c.quote} {
+		r.inQuotes[quote] = string([]byte{quote, '\\'})
+	}
+	return r
 }
 
 // next implements rowReader.
@@ -79,6 +90,9 @@ func (r *lineReader) field(first bool) (more, found bool, bad *rowError) {
 	wasQuoted := false
 	var within byte // the quote that the field is in
 	for {
+		if len(r.in.raw) > rawStart { // a quote may open at the start
+			r.addAll(r.in.pass(r.stops(within)))
+		}
 		c, ok := r.in.next()
 		if !ok {
 			if within != 0 {
@@ -117,6 +131,20 @@ func (r *lineReader) add(c byte) {
 	if !r.in.tooLong {
 		r.text = append(r.text, c)
 	}
+}
+
+func (r *lineReader) addAll(text []byte) {
+	if !r.in.tooLong {
+		r.text = append(r.text, text...)
+	}
+}
+
+// stops are the bytes that mean something where the field is.
+func (r *lineReader) stops(within byte) string {
+	if within != 0 {
+		return r.inQuotes[within]
+	}
+	return r.outside
 }
 
 // opensQuote tells whether a byte begins a quoted value.

@@ -262,6 +262,7 @@ func (l *loader) started() (bool, error) {
 			return false, err
 		}
 		if _, takes := m.(*pgproto3.CopyInResponse); takes {
+			l.fromUpstream.release() // so that it is noticed when PostgreSQL goes while S3 is waited for
 			return true, nil
 		}
 		if err := l.heard(m); err != nil || l.ended {

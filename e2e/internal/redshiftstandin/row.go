@@ -58,5 +58,5 @@ func newRowReader(c *copyStatement, object io.Reader, columns []column, paths []
 	if c.format == formatJSON {
 		return &jsonReader{in: in, pick: newPicker(c, columns, paths), repair: c.acceptInvalidChars, invalid: c.invalidChar}
 	}
-	return &lineReader{in: in, copy: c, columns: len(columns)}
+	return newLineReader(in, c, len(columns))
 }

@@ -115,7 +115,7 @@ func (s *Server) accept(ctx, hard context.Context, sessions *sync.WaitGroup) err
 		conn, err := s.listener.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was closed for that
 			}
 			return fmt.Errorf("accept clients: %w", err)
 		}

@@ -42,6 +42,7 @@ type session struct {
 	fromUpstream *inbox[pgproto3.BackendMessage]
 	owed         int  // answers with a ReadyForQuery that PostgreSQL still owes the client
 	unsynced     bool // the client has begun an extended query, and not ended it with Sync
+	skipping     bool // that query was refused: what belongs to it is passed over
 }
 
 // lastQuery is what pg_last_query_id and its like return.
@@ -142,17 +143,27 @@ func (s *session) relay(m pgproto3.BackendMessage) error {
 
 // fromHere passes on what the client says, and sees to queries.
 func (s *session) fromHere(m pgproto3.FrontendMessage) error {
+	_, isSync := m.(*pgproto3.Sync)
+	if s.skipping && !isSync {
+		return nil
+	}
 	switch m := m.(type) {
 	case *pgproto3.Query:
-		return s.query(strings.Clone(m.String))
+		sql := m.String
+		s.fromClient.release() // so that it is noticed when the client goes while its query runs
+		return s.query(sql)
 	case *pgproto3.Parse:
-		if err := s.parse(m); err != nil {
+		refused, err := s.parse(m)
+		if err != nil {
 			return err
 		}
 		s.unsynced = true
+		if refused != nil {
+			s.skipping = true
+			return s.tell(refused.response())
+		}
 	case *pgproto3.Sync:
-		s.owed++
-		s.unsynced = false
+		return s.sync(m)
 	case *pgproto3.Flush:
 	default:
 		s.unsynced = true
@@ -160,27 +171,37 @@ func (s *session) fromHere(m pgproto3.FrontendMessage) error {
 	return s.ask(m)
 }
 
-// parse makes an extended query's text what PostgreSQL is to run. A COPY comes as a simple query only.
-func (s *session) parse(m *pgproto3.Parse) error {
-	statements, err := split(m.Query)
-	if err != nil || len(statements) != 1 {
-		return nil // PostgreSQL will say so
-	}
-	if mentions(statements) && s.owed == 0 && !s.unsynced {
-		if err := s.showLast(); err != nil {
+// sync ends an extended query. If the stand-in has refused it, the transaction that it is in has failed.
+func (s *session) sync(m *pgproto3.Sync) error {
+	if s.skipping && s.status == inTransaction && s.owed == 0 {
+		if _, _, err := s.hidden(raise(failed(codeDataLoad, "the Redshift stand-in refused a statement"))); err != nil {
 			return err
 		}
 	}
+	s.skipping, s.unsynced = false, false
+	s.owed++
+	return s.ask(m)
+}
+
+// parse makes an extended query's text what PostgreSQL is to run, or refuses it. A COPY comes as a simple query only.
+func (s *session) parse(m *pgproto3.Parse) (refused *dbError, err error) {
+	statements, err := split(m.Query)
+	if err != nil || len(statements) != 1 {
+		return nil, nil //nolint:nilerr // PostgreSQL will say so
+	}
+	if mentions(statements) && s.owed == 0 && !s.unsynced {
+		if err := s.showLast(); err != nil {
+			return nil, err
+		}
+	}
 	if statements[0].begins("copy") {
-		m.Query = raise(unsupported("COPY with parameters or as a prepared statement"))
-		return nil
+		return unsupported("COPY with parameters or as a prepared statement"), nil
 	}
 	text, refused := rewrite(statements[0])
-	if refused != nil {
-		text = raise(refused)
+	if refused == nil {
+		m.Query = text
 	}
-	m.Query = text
-	return nil
+	return refused, nil
 }
 
 // query runs a query string: as a whole, or where the stand-in does some of it statement by statement.
@@ -289,6 +310,5 @@ func (s *session) showLast() error {
 
 // raise is SQL that fails with an error.
 func raise(e *dbError) string {
-	message := strings.ReplaceAll(e.message, "$", "")
-	return "DO $$BEGIN RAISE EXCEPTION USING ERRCODE = " + quoteLiteral(e.code) + ", MESSAGE = " + quoteLiteral(message) + "; END$$"
+	return "DO $$BEGIN RAISE EXCEPTION USING ERRCODE = " + quoteLiteral(e.code) + ", MESSAGE = " + quoteLiteral(e.message) + "; END$$"
 }
