@@ -21,11 +21,17 @@ const (
 )
 
 // catalogSQL makes Redshift's system tables and functions. They are in pg_catalog, so that they are found whatever the search
-// path is. Rows are for superusers and for who made them, as in Redshift. Each start of a stand-in takes 100,000 query ids.
+// path is. Rows are for superusers and for who made them, as in Redshift. Each start of a stand-in takes 100,000 query ids. The first lets everybody make tables in the
+// schema public, as Redshift does; whoever revokes that has it revoked.
 const catalogSQL = `
 SET LOCAL allow_system_table_mods = on;
 SET LOCAL client_min_messages = error;
 SELECT pg_advisory_xact_lock(7234021100431);
+DO $$BEGIN
+  IF to_regclass('pg_catalog.redshift_standin_queries') IS NULL AND to_regnamespace('public') IS NOT NULL THEN
+    GRANT CREATE ON SCHEMA public TO PUBLIC;
+  END IF;
+END$$;
 CREATE SEQUENCE IF NOT EXISTS pg_catalog.redshift_standin_queries INCREMENT BY 100000;
 CREATE TABLE IF NOT EXISTS pg_catalog.redshift_standin_load_errors (
   userid integer, slice integer, tbl integer, starttime timestamp, session integer, query integer,

@@ -154,6 +154,7 @@ func TestUsers(t *testing.T) {
 	loader.db = r.connect("loader", "loader-secret", r.name)
 	loader.wantError(copied("t", "k", ""), "42501", "permission denied for relation t")
 	loader.exec(copied("u", "k", ""))
+	loader.exec("CREATE TABLE own (a int); " + copied("own", "k", "") + "; DROP TABLE own")
 	loader.want("SELECT count(*) FROM stl_load_errors", "0")
 	loader.wantError(copied("u", "bad", ""), "XX000", "Load into table 'u' failed.")
 	loader.want("SELECT count(*) FROM sys_load_error_detail", "1")

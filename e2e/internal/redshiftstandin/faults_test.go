@@ -8,8 +8,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"database/sql"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -66,6 +68,49 @@ func (r *rig) idleAgain() {
 	eventually(r.t, "all transactions have ended", func() bool {
 		return r.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()") == "0"
 	})
+}
+
+// The stand-in dies while a COPY runs: the client gets an error, and nothing is loaded.
+func TestStandInIsKilled(t *testing.T) {
+	r := start(t)
+	r.exec("CREATE TABLE t (a int)")
+	r.put("a", "0\n")
+	r.put("k", "1\n")
+	r.manifest("m", "s3://data/a", "s3://data/k")
+	port, err := proc.FreePort()
+	r.must(err)
+	config := r.config()
+	config.Listen = fmt.Sprintf("127.0.0.1:%d", port)
+	text, err := json.Marshal(config)
+	r.must(err)
+	victim := proc.StartTest(t, proc.Spec{
+		Name: "stand-in", Path: os.Args[0], Env: []string{serverVariable + "=" + string(text)}, LogFile: filepath.Join(t.TempDir(), "log"),
+	})
+	other := r.of(t)
+	other.addr = config.Listen
+	other.db = other.connect(pgserver.User, pgserver.Password, r.name)
+	eventually(t, "the other stand-in is there", func() bool { return other.db.PingContext(t.Context()) == nil })
+	load := "BEGIN; INSERT INTO t VALUES (5); " + copied("t", "m", "MANIFEST") + "; COMMIT"
+	reached, release := r.holds()
+	done := make(chan error, 1)
+	go func() {
+		_, err := other.db.ExecContext(t.Context(), load)
+		done <- err
+	}()
+	<-reached
+	victim.Kill()
+	if err := <-done; err == nil {
+		t.Error("a load succeeded without a stand-in")
+	}
+	r.idleAgain()
+	release()
+	r.want("SELECT count(*) FROM t", "0")
+	r.must(victim.Restart())
+	eventually(t, "it is loaded after a restart", func() bool {
+		_, err := other.db.ExecContext(t.Context(), load)
+		return err == nil
+	})
+	r.want("SELECT count(*) FROM t", "3")
 }
 
 // A client that dies while its COPY runs has loaded nothing.

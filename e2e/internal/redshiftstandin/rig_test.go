@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,10 +25,20 @@ import (
 	"hydrant/shared/s3test"
 )
 
+// serverVariable makes the test binary a stand-in with the configuration in it, as JSON.
+const serverVariable = "HYDRANT_TEST_STANDIN_CONFIG"
+
 // sqlVariable makes the test binary a client that runs the SQL in it, at the address of its argument.
 const sqlVariable = "HYDRANT_TEST_STANDIN_SQL"
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(serverVariable); config != "" {
+		if err := serveAs(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(3)
+		}
+		return
+	}
 	if statements := os.Getenv(sqlVariable); statements != "" {
 		if err := play(os.Args[1], statements); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -58,6 +69,19 @@ func (m withServer) Run() int {
 		_ = remove()
 	}()
 	return m.M.Run()
+}
+
+// serveAs is a stand-in in a process of its own.
+func serveAs(text string) error {
+	var config redshiftstandin.Config
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return err
+	}
+	server, err := redshiftstandin.New(config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if err != nil {
+		return err
+	}
+	return server.Run(context.Background())
 }
 
 // play is a client in a process of its own: it runs one statement a line, and stays when it has.
@@ -119,10 +143,7 @@ func startAlone(t *testing.T) (*rig, *pgserver.Node) {
 // serve runs a stand-in until the test ends, or stop is called, and connects to it.
 func (r *rig) serve(change ...func(*redshiftstandin.Config)) {
 	r.t.Helper()
-	config := redshiftstandin.Config{
-		Listen: "127.0.0.1:0", Upstream: r.server.Addr, Admin: redshiftstandin.Admin{User: pgserver.User, Password: pgserver.Password},
-		S3: redshiftstandin.S3{Endpoint: r.s3.URL(), Region: s3test.Region, AccessKeyID: s3test.AccessKey, SecretAccessKey: s3test.SecretKey},
-	}
+	config := r.config()
 	for _, c := range change {
 		c(&config)
 	}
@@ -136,6 +157,13 @@ func (r *rig) serve(change ...func(*redshiftstandin.Config)) {
 	r.stop = stop
 	r.addr = server.Addr()
 	r.db = r.connect(pgserver.User, pgserver.Password, r.name)
+}
+
+func (r *rig) config() redshiftstandin.Config {
+	return redshiftstandin.Config{
+		Listen: "127.0.0.1:0", Upstream: r.server.Addr, Admin: redshiftstandin.Admin{User: pgserver.User, Password: pgserver.Password},
+		S3: redshiftstandin.S3{Endpoint: r.s3.URL(), Region: s3test.Region, AccessKeyID: s3test.AccessKey, SecretAccessKey: s3test.SecretKey},
+	}
 }
 
 // connect makes a client of a user.
