@@ -146,12 +146,13 @@ func TestMaxError(t *testing.T) {
 // Who may not, is told so; and sees no other's load errors.
 func TestUsers(t *testing.T) {
 	r := start(t)
-	r.exec("CREATE TABLE t (a int); CREATE TABLE u (a int); CREATE USER loader PASSWORD 'loader-secret'; GRANT INSERT, SELECT ON u TO loader")
+	user := "loader_" + r.name // users are of all databases
+	r.exec("CREATE TABLE t (a int); CREATE TABLE u (a int); CREATE USER " + user + " PASSWORD 'loader-secret'; GRANT INSERT, SELECT ON u TO " + user)
 	r.put("k", "1\n")
 	r.put("bad", "x\n")
 	r.wantError(copied("t", "bad", ""), "XX000", "Load into table 't' failed.")
 	loader := r.of(t)
-	loader.db = r.connect("loader", "loader-secret", r.name)
+	loader.db = r.connect(user, "loader-secret", r.name)
 	loader.wantError(copied("t", "k", ""), "42501", "permission denied for relation t")
 	loader.exec(copied("u", "k", ""))
 	loader.exec("CREATE TABLE own (a int); " + copied("own", "k", "") + "; DROP TABLE own")
@@ -161,7 +162,7 @@ func TestUsers(t *testing.T) {
 	r.want("SELECT count(*) FROM stl_load_errors", "2")
 
 	for _, c := range []struct{ user, password, database, code string }{
-		{"loader", "wrong", r.name, "28P01"}, {"nobody", "wrong", r.name, "28P01"}, {pgserver.User, pgserver.Password, "none", "3D000"},
+		{user, "wrong", r.name, "28P01"}, {"nobody", "wrong", r.name, "28P01"}, {pgserver.User, pgserver.Password, "none", "3D000"},
 	} {
 		other := r.of(t)
 		other.db = r.connect(c.user, c.password, c.database)
