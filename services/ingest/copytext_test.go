@@ -66,7 +66,7 @@ func FuzzStatementProblem(f *testing.F) {
 				t.Fatalf("%q has %q or %q", text, word, other)
 			}
 			comment := strings.HasPrefix(rest, "--") || strings.HasPrefix(rest, "/*")
-			if strings.ContainsRune(word, 0) || comment || strings.Contains(`;'"$`, word) {
+			if strings.ContainsRune(word, 0) || comment || len(word) == 1 && strings.ContainsAny(word, `;'"$`) {
 				t.Fatalf("%q has %q", text, word)
 			}
 			rest = rest[len(word):]

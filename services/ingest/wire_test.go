@@ -233,7 +233,8 @@ func checkDestination(t *testing.T, in any) {
 
 func checkLegs(t *testing.T, d *catalog.DeliveryStream) {
 	t.Helper()
-	to, backedUp := d.Destination, false
+	to := d.Destination
+	var backedUp bool
 	switch {
 	case to.Redshift != nil:
 		backedUp = to.Redshift.Description.S3BackupMode == types.RedshiftS3BackupModeEnabled

@@ -46,7 +46,7 @@ func TestParseRefuses(t *testing.T) {
 		"": form, "redshift://h:1/d": form, "jdbc:mysql://h:1/d": form, "jdbc:redshift:h:1/d": form, "jdbc:redshift://h/d": form,
 		"jdbc:redshift://h:1": form, "jdbc:redshift://h:1/": form, "jdbc:redshift://:1/d": form, "jdbc:redshift://-h:1/d": form,
 		"jdbc:redshift://u:p@h:1/d": form, "jdbc:redshift://h:1/d/e": form, "jdbc:redshift://h:1/d;ssl=true": form, "jdbc:redshift://h:1/d\n": form,
-		"jdbc:redshift://h:123456/d": form, "jdbc:redshift://[::1]:1/d": form, " jdbc:redshift://h:1/d": form, "jdbc:redshift://h:1/d?ssl=true\n": form,
+		"jdbc:redshift://h:123456/d": form, "jdbc:redshift://[::1]:1/d": form, "xjdbc:redshift://h:1/d": form, "jdbc:redshift://h:1/d?ssl=true\n": form,
 		"jdbc:redshift://h:0/d":                             port,
 		"jdbc:redshift://h:65536/d":                         port,
 		"jdbc:redshift://h:1/d?user=u":                      user,
