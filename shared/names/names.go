@@ -27,11 +27,10 @@ const (
 
 // Subjects of the streams above.
 const (
-	AllBatches    = "batches.>"
-	AllDeliveries = "deliveries.>"
-	AllErrors     = "errors.>"
-	AllMetrics    = "metrics.>"
-	AllRecords    = "records.>"
+	AllBatches = "batches.>"
+	AllErrors  = "errors.>"
+	AllMetrics = "metrics.>"
+	AllRecords = "records.>"
 )
 
 // Stream is the name of a delivery stream, as producers write it: 1 to 64 of [a-zA-Z0-9_.-].
