@@ -30,10 +30,10 @@ func (c *collector) backlog(ctx context.Context, l look, rows []row) error {
 	buffered, batches := c.limits(l, rows)
 	return inParallel(ctx, len(rows), func(ctx context.Context, i int) error {
 		r := &rows[i]
-		switch r.Leg.Leg {
-		case "":
+		if r.Leg.Leg == "" {
 			return nil
-		case names.LegRedshift:
+		}
+		if r.Leg.Leg == names.LegRedshift {
 			return c.readStaged(ctx, l, r)
 		}
 		for shard := range names.Shard(r.Shards) {

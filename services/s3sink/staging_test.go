@@ -153,18 +153,6 @@ func TestStagedSurvivors(t *testing.T) {
 	wantEqual(t, "the expired records", told.ExpiredRecords, 1)
 }
 
-// TestStagingBecomesRedshift loads what was cut before and is delivered after.
-func TestStagingBecomesRedshift(t *testing.T) {
-	r := newRig(t)
-	s := r.stream("demo")
-	s.fill(1000)
-	d := s.batch()
-	s.replace(toRedshift(types.CompressionFormatUncompressed))
-	r.start()
-	wantEqual(t, "the version", s.delivered(s.hand(d)).Version, 2)
-	wantEqual(t, "the announcements", r.wantStagedObjects("data"), 1)
-}
-
 // TestStagingFull keeps the batches of objects that cannot be announced, and announces them when there is room.
 func TestStagingFull(t *testing.T) {
 	r := newRig(t)
