@@ -196,6 +196,8 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 
 // TestFailuresOfTheGuide has PostgreSQL itself fail in each way of the guide's list that it knows.
 func TestFailuresOfTheGuide(t *testing.T) {
+	wh := newWarehouse(t)
+	wh.exec("CREATE TABLE strict (n INT NOT NULL); CREATE TABLE short (s VARCHAR(3))")
 	table := func(name string) func(*types.RedshiftDestinationDescription) {
 		return func(d *types.RedshiftDestinationDescription) { d.CopyCommand.DataTableName = &name }
 	}
@@ -227,8 +229,7 @@ func TestFailuresOfTheGuide(t *testing.T) {
 		{name: "a deadlock", do: raise("40P01", "deadlock detected"), code: codeInternal},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wh := newWarehouse(t)
-			wh.exec("CREATE TABLE strict (n INT NOT NULL); CREATE TABLE short (s VARCHAR(3))")
+			wh.front.Do(wh.inserts)
 			if c.do != "" {
 				wh.front.Do(func(string) string { return c.do })
 			}

@@ -70,7 +70,7 @@ func (m manifests) object(stream *catalog.DeliveryStream, kind string, objects [
 	if s3 == nil {
 		return objectstore.Object{}, fmt.Errorf("version %d of the delivery stream has no bucket for staged objects", stream.Version)
 	}
-	identity := m.identify(kind, objects)
+	identity := m.identify(stream.ID, kind, objects)
 	key, err := manifestKey(stream, s3, kind, oldest(objects), identity)
 	o := objectstore.Object{
 		Bucket: catalog.Bucket(aws.ToString(s3.BucketARN)), Key: key, Role: aws.ToString(s3.RoleARN), Stream: stream.Name, ARN: stream.ARN,
@@ -102,8 +102,8 @@ func manifestKey(stream *catalog.DeliveryStream, s3 *types.ExtendedS3Destination
 }
 
 // identify is SHA-256 over what makes a manifest this one and no other. Each field is preceded by its length.
-func (m manifests) identify(kind string, objects []*object) [sha256.Size]byte {
-	fields := []string{m.installation, kind, strconv.Itoa(len(objects))}
+func (m manifests) identify(stream names.StreamID, kind string, objects []*object) [sha256.Size]byte {
+	fields := []string{m.installation, string(stream), kind, strconv.Itoa(len(objects))}
 	for _, o := range objects {
 		fields = append(fields, string(o.Batch), o.Location)
 	}

@@ -3,6 +3,7 @@ package redshift
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,7 @@ func (t *try) run(ctx context.Context) {
 	r := &round{
 		now: t.now, retry: retryDuration(t.stream), told: func(f *failure) { t.metrics.copied(t.stream.Name, f) },
 		load: func(ctx context.Context, objects []*object) (copyResult, *failure) {
-			return t.loader.load(ctx, t.stream, objects, func() error { return t.queue.Held(staged(objects)...) })
+			return t.loader.load(ctx, t.stream, objects, t.held(objects))
 		},
 	}
 	r.run(ctx, left)
@@ -45,6 +46,16 @@ func (t *try) run(ctx context.Context) {
 	t.succeeded(ctx, loaded)
 	for f, objects := range failures {
 		t.failed(ctx, f, objects)
+	}
+}
+
+// held asks whether the objects may be another's, in the words that whatever writes to S3 knows.
+func (t *try) held(objects []*object) func() error {
+	return func() error {
+		if err := t.queue.Held(staged(objects)...); err != nil {
+			return fmt.Errorf("%w: %w", delivery.ErrNotHeld, err)
+		}
+		return nil
 	}
 }
 
@@ -224,7 +235,7 @@ func (t *try) giveUp(ctx context.Context, f *failure, objects []*object) {
 	}
 	at.Metadata = asideMetadata(f, objects)
 	faultpoint.Hit("redshift.before-error-manifest")
-	err = t.manifests.write(ctx, at, objects, func() error { return t.queue.Held(staged(objects)...) })
+	err = t.manifests.write(ctx, at, objects, t.held(objects))
 	faultpoint.Hit("redshift.error-manifest")
 	if err != nil {
 		t.notGivenUp(ctx, err, objects)

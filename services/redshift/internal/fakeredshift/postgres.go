@@ -57,16 +57,20 @@ func StartPostgres() (*Postgres, error) {
 	return p, nil
 }
 
-// programs is the folder with the newest PostgreSQL's programs.
+// programs is the folder with the programs of PostgreSQL: Debian's newest, which it keeps off the path, or those on the path.
 func programs() (string, error) {
-	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err == nil && len(found) > 0 {
+		return filepath.Dir(slices.Max(found)), nil
 	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian's
-	if err != nil || len(found) == 0 {
+	path, err := exec.LookPath("initdb")
+	if err != nil {
 		return "", ErrMissing
 	}
-	return filepath.Dir(slices.Max(found)), nil
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", err
+	}
+	return filepath.Dir(path), nil
 }
 
 func (p *Postgres) start(bin string) error {
@@ -102,7 +106,7 @@ func (p *Postgres) start(bin string) error {
 		return err
 	}
 	go p.wait()
-	return p.await()
+	return p.await(filepath.Join(bin, "pg_isready"))
 }
 
 func (p *Postgres) wait() {
@@ -141,14 +145,14 @@ func freeAddress() (string, error) {
 }
 
 // await waits until the server takes connections.
-func (p *Postgres) await() error {
+func (p *Postgres) await(ready string) error {
+	host, port, _ := net.SplitHostPort(p.Address)
 	deadline := time.After(startTime)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.Address)
-		if err == nil {
-			return conn.Close()
+		if exec.Command(ready, "-q", "-h", host, "-p", port).Run() == nil { //nolint:noctx // it ends
+			return nil
 		}
 		select {
 		case <-ticker.C:
@@ -156,7 +160,7 @@ func (p *Postgres) await() error {
 			said, _ := os.ReadFile(p.logFile())
 			return fmt.Errorf("PostgreSQL ended: %s", said)
 		case <-deadline:
-			return fmt.Errorf("PostgreSQL does not answer: %w", errors.Join(err, p.Stop()))
+			return errors.Join(errors.New("PostgreSQL does not answer"), p.Stop())
 		}
 	}
 }
