@@ -15,6 +15,7 @@ type object struct {
 	*staging.Object
 	before   delivery.Failures
 	progress progress
+	kept     bool // a failure was written down in this attempt
 
 	loaded bool
 	failed *failure // of the last attempt

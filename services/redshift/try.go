@@ -164,7 +164,10 @@ func (t *try) see(ctx context.Context, objects []*object, outcome func(*object) 
 		return
 	}
 	for _, o := range written {
-		if err := t.retries.Remove(ctx, retryKey(o.Batch), o.before); err != nil {
+		if !o.before.Any() && !o.kept {
+			continue
+		}
+		if err := t.retries.Remove(ctx, retryKey(o.Batch)); err != nil {
 			t.log.Debug("what is kept of the object's failures was not removed", "batch", o.Batch, "error", err)
 		}
 	}
@@ -214,6 +217,7 @@ func (t *try) keep(ctx context.Context, o *object) (stored bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	o.kept = true // or it may be, if the answer is lost
 	return t.retries.Write(ctx, retryKey(o.Batch), o.before, data)
 }
 

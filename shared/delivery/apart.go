@@ -56,13 +56,8 @@ func (r Retries) Write(ctx context.Context, id batch.ID, f Failures, progress []
 	return err == nil, err
 }
 
-// Remove takes out a batch that has its outcome, as far as anything is kept of it.
-func (r Retries) Remove(ctx context.Context, id batch.ID, f Failures) error {
-	if !f.Any() {
-		return nil
-	}
-	return r.remove(ctx, id)
-}
+// Remove takes out a batch that has its outcome.
+func (r Retries) Remove(ctx context.Context, id batch.ID) error { return r.remove(ctx, id) }
 
 // ErrorLog writes the error logs of delivery streams: a loss always, a failure where the delivery stream has logging enabled, and
 // not all of many.
