@@ -151,12 +151,6 @@ func raise(state, text string) string {
 	return "DO $raise$ BEGIN RAISE EXCEPTION USING ERRCODE = '" + state + "', MESSAGE = $text$" + text + "$text$; END $raise$"
 }
 
-func (w *warehouse) target() target {
-	to, err := targetOf(w.destination().Redshift)
-	check(w.t, err)
-	return to
-}
-
 func (w *warehouse) destination() *catalog.Destination {
 	return &catalog.Destination{ID: "destinationId-000000000001", Redshift: &catalog.RedshiftDestination{
 		Password: catalog.NewPassword(fakeredshift.Password),

@@ -87,7 +87,9 @@ func (l ledger) rows(stream names.StreamID, ids []batch.ID, at time.Time) (strin
 }
 
 // timestamp is of this process's clock: the servers' functions for the time have no name in common.
-func timestamp(at time.Time) string { return "TIMESTAMP '" + at.UTC().Format("2006-01-02 15:04:05") + "'" }
+func timestamp(at time.Time) string {
+	return "TIMESTAMP '" + at.UTC().Format("2006-01-02 15:04:05") + "'"
+}
 
 // tidy removes rows that nobody asks for any more: those of the delivery stream, which has nothing left to load, and what is so
 // old that nothing can ask for it, of delivery streams that are gone for example. It locks first, as every writer does, for

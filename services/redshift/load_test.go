@@ -202,7 +202,9 @@ func TestFailuresOfTheGuide(t *testing.T) {
 		return func(d *types.RedshiftDestinationDescription) { d.CopyCommand.DataTableName = &name }
 	}
 	url := func(change func(string) string) func(*types.RedshiftDestinationDescription) {
-		return func(d *types.RedshiftDestinationDescription) { d.ClusterJDBCURL = aws.String(change(*d.ClusterJDBCURL)) }
+		return func(d *types.RedshiftDestinationDescription) {
+			d.ClusterJDBCURL = aws.String(change(*d.ClusterJDBCURL))
+		}
 	}
 	for _, c := range []struct {
 		name   string

@@ -224,7 +224,9 @@ func (d *desk) open(ctx context.Context, store *objectstore.Store) (err error) {
 	}
 	d.errors = delivery.NewErrorLog(d.js, delivery.Config{
 		LogStream: names.LogStream(names.LegRedshift), Location: location,
-		Logging: func(s *catalog.DeliveryStream) *types.CloudWatchLoggingOptions { return s.Destination.Logging(names.LegRedshift) },
+		Logging: func(s *catalog.DeliveryStream) *types.CloudWatchLoggingOptions {
+			return s.Destination.Logging(names.LegRedshift)
+		},
 	}, d.log)
 	d.retries, err = delivery.OpenRetries(ctx, d.js)
 	return err

@@ -265,13 +265,13 @@ func (t *try) notGivenUp(ctx context.Context, err error, objects []*object) {
 // warnOfLedger says once that objects may be loaded twice.
 func (t *try) warnOfLedger(ctx context.Context) {
 	if !t.loader.without {
-		t.lane.warned = false
+		t.warned = false
 		return
 	}
-	if t.lane.warned {
+	if t.warned {
 		return
 	}
-	t.lane.warned = true
+	t.warned = true
 	why := &delivery.Error{Code: codeLedgerNotPermitted, Message: message(codeLedgerNotPermitted)}
 	t.log.Warn("the ledger cannot be used: objects may be loaded twice", "table", t.ledger.table, "database", location(t.stream))
 	t.errors.Warned(ctx, t.stream, t.errors.Entry(why))
