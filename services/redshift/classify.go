@@ -167,6 +167,15 @@ func judgeText(text string) (verdict, bool) {
 	return verdict{}, false
 }
 
+// refusedCredentials tells that S3 did not know those in the COPY, or that they had ended: others are to be got for the next.
+func refusedCredentials(err error) bool {
+	var from *pq.Error
+	if !errors.As(err, &from) {
+		return false
+	}
+	return regexp.MustCompile(`(?i)expired ?token|token (?:has|is) expired|invalid ?token|InvalidAccessKeyId|InvalidClientTokenId`).MatchString(from.Message + " " + from.Detail)
+}
+
 // judgeState goes by the SQLSTATE, whose first two digits are its class.
 func judgeState(state string) verdict {
 	switch state {

@@ -96,6 +96,17 @@ func TestWhatIsNoAnswer(t *testing.T) {
 	wantEqual(t, "anything else", judge(errors.New("?")), verdict{codeInternal, ofAll})
 }
 
+func TestRefusedCredentials(t *testing.T) {
+	for text, want := range map[string]bool{
+		"S3ServiceException:The provided token has expired.,Status 400,Error ExpiredToken": true,
+		"S3ServiceException:…,Status 403,Error InvalidAccessKeyId":                         true,
+		"S3ServiceException:Access Denied,Status 403,Error AccessDenied":                   false,
+	} {
+		wantEqual(t, text, refusedCredentials(fmt.Errorf("load: %w", &pq.Error{Code: "XX000", Message: text})), want)
+	}
+	wantEqual(t, "without an answer", refusedCredentials(errBroken), false)
+}
+
 // FuzzJudge has a server say anything: there is a code and a message for it, and nothing secret in what is told.
 func FuzzJudge(f *testing.F) {
 	f.Add("XX000", "S3ServiceException:Access Denied", "CREDENTIALS 'aws_access_key_id=k;aws_secret_access_key=hidden-secret'")

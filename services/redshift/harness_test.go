@@ -224,6 +224,24 @@ func (w *warehouse) column(query string) (values []string) {
 	return values
 }
 
+// hold has a session do something, and keeps it until the returned function is called.
+func (w *warehouse) hold(statement string) (letGo func()) {
+	w.t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Go(func() {
+		w.as(w.database, func(db *database) {
+			if _, err := db.ExecContext(context.Background(), statement); err != nil {
+				w.t.Error(err)
+			}
+			close(begun)
+			<-end
+		})
+	})
+	<-begun
+	return sync.OnceFunc(func() { close(end); holding.Wait() })
+}
+
 // rows is what is in the table, by the last part of the objects' names.
 func (w *warehouse) rows() string {
 	w.t.Helper()

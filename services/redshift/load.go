@@ -3,7 +3,6 @@ package redshift
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -79,25 +78,21 @@ func (l *loader) try(ctx context.Context, stream *catalog.DeliveryStream, object
 	if err != nil {
 		return copyResult{}, err
 	}
-	as, err := l.credentials(ctx, at)
+	from := l.manifests.store.Credentials(at)
+	as, err := from.Retrieve(ctx)
 	if err != nil {
-		return copyResult{}, err
+		return copyResult{}, l.manifests.store.Classify(at, err)
 	}
 	*hidden = append(*hidden, as.AccessKeyID, as.SecretAccessKey, as.SessionToken)
 	if err := l.manifests.write(ctx, at, objects, held); err != nil {
 		return copyResult{}, err
 	}
 	l.open(to)
-	return l.onConnection(ctx, stream, objects, at, as, held)
-}
-
-func (l *loader) credentials(ctx context.Context, of objectstore.Object) (aws.Credentials, error) {
-	provider := l.manifests.store.Credentials(of)
-	if provider == nil {
-		return aws.Credentials{}, errors.New("there are no credentials for S3")
+	result, err := l.onConnection(ctx, stream, objects, at, as, held)
+	if refusedCredentials(err) {
+		from.Drop(as)
 	}
-	as, err := provider.Retrieve(ctx)
-	return as, l.manifests.store.Classify(of, err)
+	return result, err
 }
 
 func (l *loader) onConnection(ctx context.Context, stream *catalog.DeliveryStream, objects []*object, at objectstore.Object, as aws.Credentials, held func() error) (copyResult, error) {

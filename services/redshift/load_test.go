@@ -91,11 +91,17 @@ func TestAnAnswerIsLost(t *testing.T) {
 	wantEqual(t, "the table", wh.rows(), "a b c")
 }
 
-// TestTwoLoadTheSame has several processes load the same objects, and others, at once.
+// TestTwoLoadTheSame has several processes load the same objects, and others, at once: none ends before each has begun.
 func TestTwoLoadTheSame(t *testing.T) {
 	wh := newWarehouse(t)
 	stream := wh.stream()
+	l, f := wh.loader().load(t.Context(), stream, wh.objects("before"), always)
+	wantLoaded(t, l, f, "")
 	var racing sync.WaitGroup
+	defer racing.Wait()
+	wh.front.Do(func(copy string) string { return "SELECT pg_advisory_xact_lock_shared(1); " + wh.inserts(copy) })
+	letGo := wh.hold("SELECT pg_advisory_lock(1)")
+	defer letGo()
 	for _, text := range []string{"a b c", "b c d", "c d a", "d", "a b c d"} {
 		l, objects := wh.loader(), wh.objects(text)
 		racing.Go(func() {
@@ -110,9 +116,13 @@ func TestTwoLoadTheSame(t *testing.T) {
 			}
 		})
 	}
+	await(t, "five wait, for the ledger or in their COPYs", func() bool {
+		return len(wh.column("SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")) == 5
+	})
+	letGo()
 	racing.Wait()
-	wantEqual(t, "the table", wh.rows(), "a b c d")
-	wantEqual(t, "the ledger", wh.noted(), "a b c d")
+	wantEqual(t, "the table", wh.rows(), "a b before c d")
+	wantEqual(t, "the ledger", wh.noted(), "a b before c d")
 }
 
 // TestAProcessWakesLate stops one that has sent its COPY and does not hear the answer, and one that has not sent it yet.

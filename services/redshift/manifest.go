@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/shared/batch"
@@ -67,42 +66,37 @@ type manifests struct {
 // ones means the same object, and a stopped process that wakes can overwrite nothing.
 func (m manifests) object(stream *catalog.DeliveryStream, kind string, objects []*object) (objectstore.Object, error) {
 	s3 := stream.Destination.S3Of(names.LegS3)
-	if s3 == nil {
-		return objectstore.Object{}, fmt.Errorf("version %d of the delivery stream has no bucket for staged objects", stream.Version)
+	o, err := objectstore.In(s3)
+	if err != nil {
+		return o, fmt.Errorf("version %d of the delivery stream: manifests: %w", stream.Version, err)
 	}
 	identity := m.identify(stream.ID, kind, objects)
-	key, err := manifestKey(stream, s3, kind, oldest(objects), identity)
-	o := objectstore.Object{
-		Bucket: catalog.Bucket(aws.ToString(s3.BucketARN)), Key: key, Role: aws.ToString(s3.RoleARN), Stream: stream.Name, ARN: stream.ARN,
-		Batch: manifestID(stream.ID, identity),
-	}
-	if e := s3.EncryptionConfiguration; e != nil && e.KMSEncryptionConfig != nil {
-		o.KMS = aws.ToString(e.KMSEncryptionConfig.AWSKMSKeyARN)
-	}
+	o.Stream, o.ARN, o.Batch, o.InOnePart = stream.Name, stream.ARN, manifestID(stream.ID, identity), true
+	o.Key, err = manifestKey(stream, s3, kind, oldest(objects), identity)
 	return o, err
 }
 
 // manifestID stands where objects of one batch have that batch's.
-func manifestID(stream names.StreamID, identity [sha256.Size]byte) batch.ID {
+func manifestID(stream names.StreamID, identity objectname.Identity) batch.ID {
 	return batch.ID(string(stream) + ".redshift." + hex.EncodeToString(identity[:16]))
 }
 
 // manifestKey is the name: the folder of the kind, under the ErrorOutputPrefix for what was given up, and the hour of the oldest object.
-func manifestKey(stream *catalog.DeliveryStream, s3 *types.ExtendedS3DestinationDescription, kind string, at time.Time, identity [sha256.Size]byte) (string, error) {
+func manifestKey(stream *catalog.DeliveryStream, s3 *types.ExtendedS3DestinationDescription, kind string, at time.Time, identity objectname.Identity) (string, error) {
 	under := ""
 	if kind == skipped {
-		under = aws.ToString(s3.ErrorOutputPrefix)
+		under = text(s3.ErrorOutputPrefix)
 	}
 	folder, err := objectname.ParseError("", under)
 	if err != nil {
 		return "", fmt.Errorf("version %d of the delivery stream: %w", stream.Version, err)
 	}
 	return folder.Evaluate(objectname.Values{At: at, Seed: identity[:], ErrorType: kind}) +
-		objectname.Name(string(stream.Name), stream.Version, at, nil, uuid(identity)), nil
+		objectname.Name(string(stream.Name), stream.Version, at, nil, identity.UUID()), nil
 }
 
 // identify is SHA-256 over what makes a manifest this one and no other. Each field is preceded by its length.
-func (m manifests) identify(stream names.StreamID, kind string, objects []*object) [sha256.Size]byte {
+func (m manifests) identify(stream names.StreamID, kind string, objects []*object) objectname.Identity {
 	fields := []string{m.installation, string(stream), kind, strconv.Itoa(len(objects))}
 	for _, o := range objects {
 		fields = append(fields, string(o.Batch), o.Location)
@@ -112,15 +106,6 @@ func (m manifests) identify(stream names.StreamID, kind string, objects []*objec
 		data = append(binary.BigEndian.AppendUint32(data, uint32(len(field))), field...)
 	}
 	return sha256.Sum256(data)
-}
-
-// uuid is one of version 8 (RFC 9562), made of 122 bits of a hash.
-func uuid(identity [sha256.Size]byte) string {
-	id := identity[:16]
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	text := hex.EncodeToString(id)
-	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
 // oldest is when the first record of any of the objects arrived.

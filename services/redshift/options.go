@@ -35,7 +35,21 @@ func readOptions(text string) (options, error) {
 }
 
 func unsafe(outside string) bool {
-	return strings.ContainsAny(outside, ";$\x00") || strings.Contains(outside, "--") || strings.Contains(outside, "/*")
+	return strings.ContainsAny(outside, ";\x00") || strings.Contains(outside, "--") || strings.Contains(outside, "/*") || dollarQuote(outside)
+}
+
+// dollarQuote tells a dollar sign that may begin a quoted string: one that is not inside a word.
+func dollarQuote(outside string) bool {
+	for i := range len(outside) {
+		if outside[i] == '$' && (i == 0 || !inWord(outside[i-1])) {
+			return true
+		}
+	}
+	return false
+}
+
+func inWord(c byte) bool {
+	return c == '_' || c == '$' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 0x80
 }
 
 // outsideQuotes is the text, in capitals, with a space for each string and quoted name in it; ok is false where one does not

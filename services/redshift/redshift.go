@@ -87,8 +87,9 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// mostObjects keeps a statement, which names each of them twice, far below the 16 MB that Redshift takes.
-const mostObjects = 10_000
+// mostObjects keeps a manifest within one part of an upload, whatever the objects' names, and a statement far below the 16 MB that
+// Redshift takes.
+const mostObjects = 2000
 
 func (c Config) validateTimes() error {
 	for _, d := range []struct {

@@ -87,6 +87,7 @@ func TestOptionsThatWouldNotEndWithTheStatement(t *testing.T) {
 		"escaped for Redshift alone":        `NULL AS 'a\'; DROP TABLE x; --'`,
 		"escaped for PostgreSQL otherwise":  `NULL AS '\' ; DROP TABLE x; --'`,
 		"two quotes, the first after a \\ ": `NULL AS '\''; DROP TABLE x; --'`,
+		"a dollar quote after a string":     "NULL AS 'x'$$'$$ ; DROP TABLE x; --'",
 		"a zero byte":                       "GZIP\x00",
 	} {
 		t.Run(name, func(t *testing.T) {
