@@ -1,7 +1,7 @@
 # Hydrant: build, run, test. `make help` lists the targets.
 
 SHELL   := bash
-MODULES := shared services/ingest services/buffer services/s3sink services/es hydrant e2e
+MODULES := shared services/ingest services/buffer services/s3sink services/es services/redshift hydrant e2e
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOBUILD := go build -ldflags "-X hydrant/shared/settings.Version=$(VERSION)"
@@ -34,6 +34,7 @@ build: ## build all programs into bin/
 	cd services/buffer && $(GOBUILD) -o $(BIN)/hydrant-buffer ./cmd/hydrant-buffer
 	cd services/s3sink && $(GOBUILD) -o $(BIN)/hydrant-s3sink ./cmd/hydrant-s3sink
 	cd services/es && $(GOBUILD) -o $(BIN)/hydrant-es ./cmd/hydrant-es
+	cd services/redshift && $(GOBUILD) -o $(BIN)/hydrant-redshift ./cmd/hydrant-redshift
 
 .PHONY: run
 run: ## build and start everything in one process; Ctrl-C stops it
