@@ -36,6 +36,7 @@ require (
 	github.com/hashicorp/go-secure-stdlib/strutil v0.1.2 // indirect
 	github.com/hashicorp/vault-client-go v0.4.3 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
+	github.com/lib/pq v1.12.3 // indirect
 	github.com/mattn/go-colorable v0.1.15 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/mitchellh/go-homedir v1.1.0 // indirect
@@ -107,6 +108,7 @@ require (
 	hydrant/services/buffer v0.0.0 // indirect
 	hydrant/services/es v0.0.0 // indirect
 	hydrant/services/ingest v0.0.0 // indirect
+	hydrant/services/redshift v0.0.0 // indirect
 	hydrant/services/s3sink v0.0.0 // indirect
 )
 
@@ -117,6 +119,8 @@ replace hydrant/hydrant => ../hydrant
 replace hydrant/services/ingest => ../services/ingest
 
 replace hydrant/services/buffer => ../services/buffer
+
+replace hydrant/services/redshift => ../services/redshift
 
 replace hydrant/services/s3sink => ../services/s3sink
 
