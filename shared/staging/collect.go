@@ -199,7 +199,7 @@ func (q *Queue) admit(ctx context.Context, m *nats.Msg, asked time.Time) {
 	defer q.mu.Unlock()
 	o := q.held[d.Batch]
 	if o == nil {
-		o = &Object{Delivery: d}
+		o = &Object{Delivery: d, Attempt: int(meta.NumDelivered)}
 		q.held[d.Batch] = o
 		q.rest = append(q.rest, o)
 	}

@@ -14,7 +14,7 @@ import (
 // Object is a staged object: what the S3 sink announced of it. Location is s3://bucket/key.
 type Object struct {
 	batch.Delivery
-	Attempt int // how often it was handed out, as far as JetStream remembers; 1 the first time
+	Attempt int // how often it had been handed out when it was collected, as far as JetStream remembers; 1 the first time
 
 	// Of the Queue, which guards them.
 	messages []*nats.Msg
@@ -39,7 +39,6 @@ func decode(data []byte) (batch.Delivery, error) {
 
 // join adds a message of the object. One that was handed out before is replaced: only the newer can be handed back.
 func (o *Object) join(m *nats.Msg, meta *nats.MsgMetadata, told time.Time) {
-	o.Attempt = max(o.Attempt, int(meta.NumDelivered))
 	o.told = told
 	for i, other := range o.messages {
 		if before, err := other.Metadata(); err == nil && before.Sequence.Stream == meta.Sequence.Stream {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"hydrant/shared/batch"
 	"hydrant/shared/natstest"
 )
@@ -184,6 +186,8 @@ func TestConsumerDeleted(t *testing.T) {
 	i := install(t)
 	d := i.stream("a")
 	q := i.open(d, ages)
+	i.announce(d, 0)
+	held := q.collect(1, many())
 	ended := make(chan error)
 	go func() {
 		_, err := q.Collect(t.Context(), many())
@@ -196,5 +200,8 @@ func TestConsumerDeleted(t *testing.T) {
 	}
 	if _, err := q.Collect(t.Context(), many()); !errors.Is(err, ErrLost) {
 		t.Errorf("asked again: %v", err)
+	}
+	if err := q.Acknowledge(t.Context(), held...); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("acknowledged: %v", err)
 	}
 }

@@ -74,9 +74,15 @@ func TestTakeover(t *testing.T) {
 	if err := a.Held(held[0]); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("after it woke: %v", err)
 	}
+	a.end()
+	a.telling.Wait()
+	before := a.Queue.js.Conn().Stats().OutMsgs
 	a.HandBack(0, held...)
+	if after := a.Queue.js.Conn().Stats().OutMsgs; after != before {
+		t.Error("it handed back what another has")
+	}
 	last := i.announce(d, 3)
-	i.wantBatches("what comes next", b.collect(1, many()), last) // and nothing that was handed back
+	i.wantBatches("what comes next", b.collect(1, many()), last)
 	i.must(b.Held(taken...))
 	i.must(b.Acknowledge(t.Context(), taken...))
 }
