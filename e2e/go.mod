@@ -111,6 +111,7 @@ require (
 	hydrant/services/buffer v0.0.0 // indirect
 	hydrant/services/es v0.0.0 // indirect
 	hydrant/services/ingest v0.0.0 // indirect
+	hydrant/services/redshift v0.0.0 // indirect
 	hydrant/services/s3sink v0.0.0 // indirect
 )
 
@@ -121,6 +122,8 @@ replace hydrant/hydrant => ../hydrant
 replace hydrant/services/ingest => ../services/ingest
 
 replace hydrant/services/buffer => ../services/buffer
+
+replace hydrant/services/redshift => ../services/redshift
 
 replace hydrant/services/s3sink => ../services/s3sink
 
