@@ -1,7 +1,7 @@
 # Hydrant: build, run, test. `make help` lists the targets.
 
 SHELL   := bash
-MODULES := shared services/ingest services/buffer services/s3sink services/es hydrant e2e
+MODULES := shared services/ingest services/buffer services/s3sink services/es services/redshift hydrant e2e
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOBUILD := go build -ldflags "-X hydrant/shared/settings.Version=$(VERSION)"
@@ -34,6 +34,7 @@ build: ## build all programs into bin/
 	cd services/buffer && $(GOBUILD) -o $(BIN)/hydrant-buffer ./cmd/hydrant-buffer
 	cd services/s3sink && $(GOBUILD) -o $(BIN)/hydrant-s3sink ./cmd/hydrant-s3sink
 	cd services/es && $(GOBUILD) -o $(BIN)/hydrant-es ./cmd/hydrant-es
+	cd services/redshift && $(GOBUILD) -o $(BIN)/hydrant-redshift ./cmd/hydrant-redshift
 
 .PHONY: run
 run: ## build and start everything in one process; Ctrl-C stops it
@@ -44,6 +45,7 @@ run: ## build and start everything in one process; Ctrl-C stops it
 test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
 	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
+	@echo "== services/s3sink, with fault points"; cd services/s3sink && go test -race -timeout 2m -tags faults -run TestKilledWhileAnnouncing .
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached
 	@echo "== e2e, search nodes"; cd e2e && go test -race -short -timeout 5m $(TESTFLAGS) ./internal/esnode/...
 

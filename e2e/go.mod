@@ -3,9 +3,12 @@ module hydrant/e2e
 go 1.26.0
 
 require (
+	github.com/alecthomas/kong v1.17.0
 	github.com/elastic/elastic-transport-go/v8 v8.11.0
 	github.com/elastic/go-elasticsearch/v8 v8.19.7
 	github.com/golang/snappy v1.0.0
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/lib/pq v1.12.3
 	hydrant/hydrant v0.0.0
 	hydrant/shared v0.0.0
 )
@@ -14,7 +17,6 @@ require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
 	github.com/DataDog/datadog-go/v5 v5.9.1 // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
-	github.com/alecthomas/kong v1.17.0 // indirect
 	github.com/andybalholm/brotli v1.2.3 // indirect
 	github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager v0.4.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -35,6 +37,8 @@ require (
 	github.com/hashicorp/go-rootcerts v1.0.2 // indirect
 	github.com/hashicorp/go-secure-stdlib/strutil v0.1.2 // indirect
 	github.com/hashicorp/vault-client-go v0.4.3 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/mattn/go-colorable v0.1.15 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
@@ -107,6 +111,7 @@ require (
 	hydrant/services/buffer v0.0.0 // indirect
 	hydrant/services/es v0.0.0 // indirect
 	hydrant/services/ingest v0.0.0 // indirect
+	hydrant/services/redshift v0.0.0 // indirect
 	hydrant/services/s3sink v0.0.0 // indirect
 )
 
@@ -117,6 +122,8 @@ replace hydrant/hydrant => ../hydrant
 replace hydrant/services/ingest => ../services/ingest
 
 replace hydrant/services/buffer => ../services/buffer
+
+replace hydrant/services/redshift => ../services/redshift
 
 replace hydrant/services/s3sink => ../services/s3sink
 

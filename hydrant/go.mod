@@ -25,6 +25,7 @@ require (
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
+	github.com/lib/pq v1.12.3 // indirect
 	go.opentelemetry.io/otel v1.29.0 // indirect
 	go.opentelemetry.io/otel/metric v1.29.0 // indirect
 	go.opentelemetry.io/otel/trace v1.29.0 // indirect
@@ -101,6 +102,7 @@ require (
 	hydrant/services/buffer v0.0.0
 	hydrant/services/es v0.0.0
 	hydrant/services/ingest v0.0.0
+	hydrant/services/redshift v0.0.0
 	hydrant/services/s3sink v0.0.0
 )
 
@@ -109,6 +111,8 @@ replace hydrant/shared => ../shared
 replace hydrant/services/ingest => ../services/ingest
 
 replace hydrant/services/buffer => ../services/buffer
+
+replace hydrant/services/redshift => ../services/redshift
 
 replace hydrant/services/s3sink => ../services/s3sink
 

@@ -46,7 +46,7 @@ func newBacklog(bound int64, align int) *backlog {
 
 // watch listens to the sinks until stop is called. It sees an entry when it is published, some time before it is stored.
 func (b *backlog) watch(conn *nats.Conn) (stop func(), err error) {
-	sub, err := conn.Subscribe(names.AllDeliveries, func(m *nats.Msg) { b.deliver(m.Data, time.Now()) })
+	sub, err := conn.Subscribe(names.DeliveriesSubject("*", "*"), func(m *nats.Msg) { b.deliver(m.Data, time.Now()) })
 	if err != nil {
 		return nil, err
 	}

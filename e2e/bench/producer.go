@@ -45,7 +45,7 @@ func newProducer(b *bench, i *installation) *producer {
 func (p *producer) round(ctx context.Context, wait bool, length time.Duration) ([]time.Duration, error) {
 	p.sent, p.took = map[string]time.Time{}, nil
 	entries := make(chan *nats.Msg, 10_000)
-	sub, err := p.i.conn.ChanSubscribe(names.AllDeliveries, entries)
+	sub, err := p.i.conn.ChanSubscribe(names.DeliveriesSubject("*", "*"), entries)
 	if err != nil {
 		return nil, err
 	}

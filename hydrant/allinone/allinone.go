@@ -24,6 +24,7 @@ import (
 	"hydrant/services/buffer"
 	"hydrant/services/es"
 	"hydrant/services/ingest"
+	"hydrant/services/redshift"
 	"hydrant/services/s3sink"
 	"hydrant/shared/service"
 )
@@ -183,7 +184,11 @@ func (s *services) build(c *configs, registry *prometheus.Registry, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	s.parts = []service.Service{s.ingest, b, k, e}
+	r, err := redshift.New(c.redshift, runtime("redshift"))
+	if err != nil {
+		return err
+	}
+	s.parts = []service.Service{s.ingest, b, k, e, r}
 	return nil
 }
 

@@ -87,22 +87,37 @@ func (e entry) facts() string {
 // advice says for each leg whose failures are not logged how to turn that on.
 func advice(d *catalog.DeliveryStream) string {
 	var b strings.Builder
-	for _, leg := range d.Legs() {
-		to := inspect.LogOptions(d, leg.Leg)
+	for _, leg := range logged(d) {
+		to := inspect.LogOptions(d, leg)
 		if to.Enabled {
 			continue
 		}
-		fmt.Fprintf(&b, "\nError logging of %s, leg %s, is off: only records that are lost are logged. Turn it on with\n", d.Name, leg.Leg)
+		fmt.Fprintf(&b, "\nError logging of %s, leg %s, is off: only records that are lost are logged. Turn it on with\n", d.Name, leg)
 		fmt.Fprintf(&b, "  aws firehose update-destination --delivery-stream-name %s --current-delivery-stream-version-id %d \\\n", d.Name, d.Version)
-		fmt.Fprintf(&b, "    --destination-id %s --%s-destination-update \\\n    %s\n", d.Destination.ID, shape(d), quoted(enabling(d, leg.Leg, to)))
+		fmt.Fprintf(&b, "    --destination-id %s --%s-destination-update \\\n    %s\n", d.Destination.ID, shape(d), quoted(enabling(d, leg, to)))
 	}
 	return b.String()
 }
 
+// logged are the legs that have an error log: those that batches are cut for, and the way from there into a table.
+func logged(d *catalog.DeliveryStream) []names.Leg {
+	var legs []names.Leg
+	for _, leg := range d.Legs() {
+		legs = append(legs, leg.Leg)
+	}
+	if d.Destination.Redshift != nil {
+		legs = append(legs, names.LegRedshift)
+	}
+	return legs
+}
+
 // shape is what the AWS CLI calls the destination that is to be changed.
 func shape(d *catalog.DeliveryStream) string {
-	if search := d.Destination.Search; search != nil {
-		return strings.ToLower(string(search.API))
+	switch to := d.Destination; {
+	case to.Search != nil:
+		return strings.ToLower(string(to.Search.API))
+	case to.Redshift != nil:
+		return "redshift"
 	}
 	return "extended-s3"
 }
@@ -116,7 +131,7 @@ func enabling(d *catalog.DeliveryStream, leg names.Leg, to delivery.LogOptions) 
 	}
 	change := any(map[string]options{"CloudWatchLoggingOptions": {true, to.Group, to.Stream}})
 	switch {
-	case leg == names.LegBackup && d.Destination.Search != nil:
+	case leg == names.LegBackup && d.Destination.Search != nil, leg == names.LegS3 && d.Destination.Redshift != nil:
 		change = map[string]any{"S3Update": change}
 	case leg == names.LegBackup:
 		change = map[string]any{"S3BackupUpdate": change}

@@ -33,6 +33,9 @@ func (c *collector) backlog(ctx context.Context, l look, rows []row) error {
 		if r.Leg.Leg == "" {
 			return nil
 		}
+		if r.Leg.Leg == names.LegRedshift {
+			return c.readStaged(ctx, l, r)
+		}
 		for shard := range names.Shard(r.Shards) {
 			if err := c.readBuffered(ctx, l, r, shard, buffered); err != nil {
 				return err
@@ -47,6 +50,9 @@ func (c *collector) limits(l look, rows []row) (buffered, batches uint64) {
 	logs, legs := make([]uint64, 0, len(rows)), make([]uint64, 0, len(rows))
 	for i := range rows {
 		r := &rows[i]
+		if r.Leg.Leg == names.LegRedshift {
+			continue // no batches are cut for it
+		}
 		legs = append(legs, unacknowledged(l, r))
 		for shard := range names.Shard(r.Shards) {
 			logs = append(logs, behindCursor(l, r, shard))

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/internal/inspect"
+	"hydrant/shared/catalog"
 	"hydrant/shared/names"
 )
 
@@ -64,6 +65,8 @@ type row struct {
 	Leg
 	began   time.Time // records that arrived earlier are not the leg's
 	logging bool      // failures are written to the error log
+	log     string    // its subject
+	staging bool      // the leg stages objects, or loads them: the two have the same batches
 	pending []pendingBatch
 }
 
@@ -107,23 +110,40 @@ func rowsOf(documents []document) []row {
 		}
 		for _, leg := range legs {
 			base.Leg = leg.Leg
-			rows = append(rows, row{Leg: base, began: leg.Since, logging: inspect.LogOptions(d.DeliveryStream, leg.Leg).Enabled})
+			rows = append(rows, newRow(d.DeliveryStream, base, leg.Since))
+		}
+		if d.Destination.Redshift != nil {
+			base.Leg = names.LegRedshift
+			rows = append(rows, newRow(d.DeliveryStream, base, d.Created))
 		}
 	}
 	return rows
 }
 
-// filters returns the subject that of gives for each chosen delivery stream, or all when none is chosen.
-func (c *collector) filters(all string, of func(names.Stream) string) []string {
-	if len(c.options.Streams) == 0 {
-		return []string{all}
+func newRow(d *catalog.DeliveryStream, leg Leg, began time.Time) row {
+	log := inspect.LogOptions(d, leg.Leg)
+	return row{
+		Leg: leg, began: began, logging: log.Enabled, log: names.ErrorsSubject(d.Name, log.Stream),
+		staging: d.Destination.Redshift != nil && leg.Leg != names.LegBackup,
 	}
-	filters := make([]string, len(c.options.Streams))
-	for i, s := range c.options.Streams {
-		filters[i] = of(s)
+}
+
+// filters returns the subjects that of gives for each chosen delivery stream, or all when none is chosen.
+func (c *collector) filters(all []string, of func(names.Stream) []string) []string {
+	if len(c.options.Streams) == 0 {
+		return all
+	}
+	var filters []string
+	for _, s := range c.options.Streams {
+		filters = append(filters, of(s)...)
 	}
 	slices.Sort(filters)
 	return slices.Compact(filters)
+}
+
+// one makes what gives one subject give a list of them.
+func one(of func(names.Stream) string) func(names.Stream) []string {
+	return func(s names.Stream) []string { return []string{of(s)} }
 }
 
 func finish(rows []row, now time.Time) []Leg {

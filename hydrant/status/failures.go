@@ -20,28 +20,45 @@ const recent = time.Hour
 // failures finds the last error of each leg that fails: of a leg that JetStream has given batches of a second time, or of
 // which a pending batch is in the error log after its first.
 func (c *collector) failures(ctx context.Context, rows []row, now time.Time) error {
-	pending := map[string]*row{}
+	pending := map[string][]*row{}
 	for i := range rows {
 		if r := &rows[i]; r.Pending.Batches > 0 {
-			pending[string(r.ID)+"."+string(r.Leg.Leg)] = r
+			pending[r.batchesOf()] = append(pending[r.batchesOf()], r)
 		}
 	}
 	if len(pending) == 0 {
 		return nil
 	}
-	err := inspect.LastOfEach(ctx, c.js, names.ErrorsStream, c.filters(names.AllErrors, names.StreamErrors), func(m *nats.Msg) {
+	err := inspect.LastOfEach(ctx, c.js, names.ErrorsStream, c.filters([]string{names.AllErrors}, one(names.StreamErrors)), func(m *nats.Msg) {
 		entry, err := delivery.DecodeLogEntry(m.Data)
 		if err != nil {
 			return // the error log is for people; what is not an entry says nothing about a leg
 		}
-		if r := pending[legOf(entry.Batch)]; r != nil {
+		for _, r := range toBlame(pending[legOf(entry.Batch)], m.Subject) {
 			r.blame(entry, now)
 		}
 	})
-	for _, r := range pending {
-		r.Failing.LoggingOff = r.Failing.Batches > 0 && r.Failing.LastErrorCode == "" && !r.logging
+	for _, rows := range pending {
+		for _, r := range rows {
+			r.Failing.LoggingOff = r.Failing.Batches > 0 && r.Failing.LastErrorCode == "" && !r.logging
+		}
 	}
 	return err
+}
+
+// batchesOf is the <stream id>.<leg> in the names of the leg's batches. What is loaded into Redshift was staged as a batch of S3.
+func (r *row) batchesOf() string {
+	leg := r.Leg.Leg
+	if leg == names.LegRedshift {
+		leg = names.LegS3
+	}
+	return string(r.ID) + "." + string(leg)
+}
+
+// toBlame returns the legs that an entry of that error log may be of. Those that have the same batches are told apart by their
+// logs.
+func toBlame(legs []*row, log string) []*row {
+	return slices.DeleteFunc(slices.Clone(legs), func(r *row) bool { return r.staging && r.log != log })
 }
 
 // legOf returns <stream id>.<leg> of a batch's name.

@@ -143,12 +143,17 @@ func (in *installation) publish(subject string, data []byte) {
 // failed stores an entry of the error log.
 func (in *installation) failed(b batch.Descriptor, code string, at time.Time) {
 	in.t.Helper()
+	in.failedIn(names.LogStream(b.Leg), b, code, at)
+}
+
+func (in *installation) failedIn(log string, b batch.Descriptor, code string, at time.Time) {
+	in.t.Helper()
 	data, err := json.Marshal(delivery.LogEntry{
 		Format: 1, ErrorCode: code, Batch: b.ID(), Attempt: 2, Time: at,
 		Message: "The specified S3 bucket does not exist. Create the bucket or use a different bucket that does exist.",
 	})
 	in.must(err)
-	in.publish(names.ErrorsSubject(b.Stream, names.LogStream(b.Leg)), data)
+	in.publish(names.ErrorsSubject(b.Stream, log), data)
 }
 
 // sink fetches n batches as a sink does, and acknowledges those whose sequence ack accepts.

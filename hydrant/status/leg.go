@@ -11,7 +11,7 @@ type Leg struct {
 	Stream names.Stream   `json:"stream"`
 	ID     names.StreamID `json:"id,omitempty"`     // of this incarnation of the delivery stream
 	Status string         `json:"status,omitempty"` // CREATING, ACTIVE or DELETING
-	Leg    names.Leg      `json:"leg,omitempty"`    // s3, es or backup; absent when the delivery stream has no destination
+	Leg    names.Leg      `json:"leg,omitempty"`    // s3, es, backup or redshift; absent when the delivery stream has no destination
 	Shards int            `json:"shards"`
 
 	Buffered  Buffered `json:"buffered"`
@@ -38,7 +38,8 @@ type Buffered struct {
 	LowerBound bool   `json:"lower_bound"` // there are more records and bytes than were counted
 }
 
-// Pending is the batches that are cut and have no outcome.
+// Pending is the batches that are cut and have no outcome. Those of the leg redshift are the objects that the leg s3 has staged
+// and that are not loaded yet.
 type Pending struct {
 	Batches    int64 `json:"batches"`
 	Records    int64 `json:"records"`

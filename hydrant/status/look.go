@@ -17,6 +17,7 @@ type look struct {
 	cursors   map[string]cursor // by subject of the batches
 	logs      map[string]jetstream.StreamState
 	consumers map[string]*jetstream.ConsumerInfo
+	staged    map[string]uint64 // announcements of objects that wait to be loaded, by subject
 }
 
 // cursor is the last batch of a leg and shard.
@@ -32,16 +33,20 @@ func (c *collector) look(ctx context.Context, rows []row) (look, error) {
 		cursors:   map[string]cursor{},
 		logs:      map[string]jetstream.StreamState{},
 		consumers: map[string]*jetstream.ConsumerInfo{},
+		staged:    map[string]uint64{},
 	}
 	if len(rows) == 0 {
 		return l, nil
 	}
-	err := inspect.LastOfEach(ctx, c.js, names.BatchesStream, c.filters(names.AllBatches, names.StreamBatches), l.addCursor)
+	err := inspect.LastOfEach(ctx, c.js, names.BatchesStream, c.filters([]string{names.AllBatches}, one(names.StreamBatches)), l.addCursor)
 	if err != nil {
 		return look{}, err
 	}
 	if err := l.readConsumers(ctx, c.js); err != nil {
 		return look{}, fmt.Errorf("read the sinks' consumers: %w", err)
+	}
+	if err := l.readStaging(ctx, c.js); err != nil {
+		return look{}, fmt.Errorf("read the staged objects: %w", err)
 	}
 	if err := l.readLogs(ctx, c.js); err != nil {
 		return look{}, fmt.Errorf("read the record logs: %w", err)
@@ -59,7 +64,11 @@ func (l look) readConsumers(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	consumers := batches.ListConsumers(ctx)
+	return l.addConsumers(ctx, batches)
+}
+
+func (l look) addConsumers(ctx context.Context, of jetstream.Stream) error {
+	consumers := of.ListConsumers(ctx)
 	for info := range consumers.Info() {
 		l.consumers[info.Name] = info
 	}

@@ -115,8 +115,7 @@ func (c *collector) settle(ctx context.Context, l look, rows []row, now time.Tim
 			}
 		}
 	}
-	everyLeg := func(s names.Stream) string { return names.DeliveriesSubject("*", s) }
-	if err := c.outcomes.read(ctx, c.js, c.filters(names.AllDeliveries, everyLeg), since); err != nil {
+	if err := c.outcomes.read(ctx, c.js, c.filters(names.DeliveriesSubjects(), names.StreamDeliveries), since); err != nil {
 		return err
 	}
 	for i := range rows {

@@ -156,7 +156,7 @@ func (c *compatibility) coverMember(t *testing.T, s *section, path string, membe
 // isOtherEnd tells whether a shape is a destination or source that is not built.
 func isOtherEnd(shape string) bool {
 	end := regexp.MustCompile("(DestinationConfiguration|DestinationUpdate|SourceConfiguration)$").MatchString(shape)
-	return end && !isS3(shape) && !isSearch(shape)
+	return end && !isS3(shape) && !isSearch(shape) && !isRedshift(shape)
 }
 
 func isS3(shape string) bool {
@@ -165,6 +165,10 @@ func isS3(shape string) bool {
 
 func isSearch(shape string) bool {
 	return regexp.MustCompile("^(Elasticsearch|Amazonopensearchservice)Destination(Configuration|Update)$").MatchString(shape)
+}
+
+func isRedshift(shape string) bool {
+	return regexp.MustCompile("^RedshiftDestination(Configuration|Update)$").MatchString(shape)
 }
 
 // TestCompatibilityHolds sends each member to a running API: what is refused must be, what is supported must be shown
@@ -282,14 +286,24 @@ func beside(shape, member string) map[string]any {
 	switch {
 	case isSearch(shape) && strings.HasSuffix(shape, "Configuration") && member != "DomainARN":
 		return map[string]any{"ClusterEndpoint": "http://127.0.0.1:9200"}
+	case shape == redshiftShape:
+		return map[string]any{"Username": "loader", "Password": redshiftPassword, "S3BackupMode": backupMode(member)}
 	case strings.HasSuffix(shape, "BufferingHints") && member != "":
 		return map[string]any{"SizeInMBs": 1, "IntervalInSeconds": 60}
-	case member != "" && slices.Contains([]string{"ProcessingConfiguration", "DynamicPartitioningConfiguration", "DataFormatConversionConfiguration"}, shape):
+	case member != "" && slices.Contains([]string{"ProcessingConfiguration", "DynamicPartitioningConfiguration", "DataFormatConversionConfiguration", "SecretsManagerConfiguration"}, shape):
 		return map[string]any{"Enabled": false}
-	case strings.HasPrefix(member, "S3Backup") && strings.HasPrefix(shape, "ExtendedS3"):
-		return map[string]any{"S3BackupMode": "Enabled"}
+	case strings.HasPrefix(member, "S3Backup") && (strings.HasPrefix(shape, "ExtendedS3") || isRedshift(shape)):
+		return map[string]any{"S3BackupMode": backupMode(member)}
 	}
 	return nil
+}
+
+// backupMode is the one that a member of a destination needs.
+func backupMode(member string) string {
+	if member == "S3BackupConfiguration" || member == "S3BackupUpdate" {
+		return "Enabled"
+	}
+	return "Disabled"
 }
 
 func (x *trial) run(t *testing.T, r *replica, name, state string) {
@@ -304,6 +318,8 @@ func (x *trial) run(t *testing.T, r *replica, name, state string) {
 	case x.operation == "CreateDeliveryStream", x.operation == "ListDeliveryStreams":
 	case isSearch(end):
 		r.createSearch(name, opensearch())
+	case isRedshift(end):
+		r.createRedshift(name, redshift())
 	default:
 		r.create(name)
 	}
@@ -331,7 +347,7 @@ func (x *trial) run(t *testing.T, r *replica, name, state string) {
 	if answer.Status != 200 {
 		t.Fatalf("%s %s\nis not taken: %d %s", x.operation, body, answer.Status, answer.Body)
 	}
-	if isS3(end) || isSearch(end) {
+	if isS3(end) || isSearch(end) || isRedshift(end) {
 		wantShown(t, r, name, end, x.body[end])
 	}
 }
@@ -344,7 +360,7 @@ func wantShown(t *testing.T, r *replica, name, shape string, sent any) {
 		"S3Configuration", "S3DestinationDescription", "S3Update", "S3DestinationDescription",
 	).Replace(string(must[[]byte](t)(json.Marshal(sent))))
 	description := "ExtendedS3DestinationDescription"
-	if isSearch(shape) {
+	if isSearch(shape) || isRedshift(shape) {
 		description = regexp.MustCompile("(Configuration|Update)$").ReplaceAllString(shape, "Description")
 	}
 	var want any
@@ -356,6 +372,9 @@ func wantShown(t *testing.T, r *replica, name, shape string, sent any) {
 	answer := r.raw("DescribeDeliveryStream", `{"DeliveryStreamName":"`+name+`"}`)
 	if json.Unmarshal([]byte(text), &want) != nil || json.Unmarshal([]byte(answer.Body), &got) != nil {
 		t.Fatal(answer.Body)
+	}
+	if isRedshift(shape) {
+		delete(want.(map[string]any), "Password")
 	}
 	if shown := got.DeliveryStreamDescription.Destinations[0][description]; !contains(shown, want) {
 		t.Errorf("%s\nis shown as %s", text, answer.Body)

@@ -24,11 +24,14 @@ type destinationSettings interface {
 	applied(old catalog.Destination, now time.Time) (catalog.Destination, error)
 }
 
-var _, _ destinationSettings = (*s3Settings)(nil), (*searchSettings)(nil)
+var _, _, _ destinationSettings = (*s3Settings)(nil), (*searchSettings)(nil), (*redshiftSettings)(nil)
 
 // settingsOfCreate returns nil where the request has no destination that is built.
 func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) destinationSettings {
 	if s := searchOfCreate(in); s != nil {
+		return s
+	}
+	if s := redshiftOfCreate(in); s != nil {
 		return s
 	}
 	if s := s3OfCreate(in); s != nil {
@@ -39,6 +42,9 @@ func settingsOfCreate(in *firehose.CreateDeliveryStreamInput) destinationSetting
 
 func settingsOfUpdate(in *firehose.UpdateDestinationInput) destinationSettings {
 	if s := searchOfUpdate(in); s != nil {
+		return s
+	}
+	if s := redshiftOfUpdate(in); s != nil {
 		return s
 	}
 	if s := s3OfUpdate(in); s != nil {
@@ -167,8 +173,11 @@ func defaultS3() *types.ExtendedS3DestinationDescription {
 }
 
 func (s *s3Settings) applied(old catalog.Destination, now time.Time) (catalog.Destination, error) {
-	if old.Search != nil {
+	switch {
+	case old.Search != nil:
 		return old, anotherType(string(old.Search.API))
+	case old.Redshift != nil:
+		return old, anotherType(redshiftName)
 	}
 	to := catalog.Destination{ID: old.ID, S3: s.mergedInto(old.S3), BackupSince: old.BackupSince}
 	if err := checkNames(to.S3); err != nil {
@@ -187,38 +196,54 @@ func (s *s3Settings) mergedInto(old *types.ExtendedS3DestinationDescription) *ty
 	return to
 }
 
-// applyBackup changes the backup of a destination whose backup was on or not before. The API has no way to switch it off.
+// applyBackup changes the backup of a destination whose backup was on or not before.
 func (s *s3Settings) applyBackup(to *catalog.Destination, was bool, now time.Time) error {
-	is := to.S3.S3BackupMode == types.S3BackupModeEnabled
-	switch {
-	case was && !is:
-		return invalidArgument("%s.S3BackupMode: a backup that is Enabled cannot be Disabled", s.shape)
-	case !is && s.backup != nil:
-		return invalidArgument("%s: a backup needs S3BackupMode Enabled", s.backup.shape)
-	case is && !was && s.backup == nil:
-		return invalidArgument("%s.S3BackupMode: Enabled needs the settings of the backup", s.shape)
-	case s.backup == nil:
-		return nil
-	}
-	before := defaultS3()
-	if was {
-		before = converted[types.ExtendedS3DestinationDescription](to.S3.S3BackupDescription)
-	}
-	backup := s.backup.mergedInto(before)
-	if backup.BucketARN == nil || backup.RoleARN == nil {
-		return invalidArgument("%s: a backup needs BucketARN and RoleARN", s.backup.shape)
-	}
-	to.S3.S3BackupDescription = converted[types.S3DestinationDescription](backup)
-	if !was {
+	change := backupChange{s.shape, s.backup, to.S3.S3BackupDescription, was, to.S3.S3BackupMode == types.S3BackupModeEnabled}
+	if change.is && !change.was {
 		to.BackupSince = now
 	}
-	return checkNames(backup)
+	var err error
+	to.S3.S3BackupDescription, err = change.applied()
+	return err
+}
+
+// backupChange is what a request makes of the backup of a destination. The API has no way to switch it off.
+type backupChange struct {
+	shape   string      // the request's member that held the destination
+	given   *s3Settings // nil if the request has no settings of the backup
+	before  *types.S3DestinationDescription
+	was, is bool // on
+}
+
+// applied returns the backup's settings.
+func (c backupChange) applied() (*types.S3DestinationDescription, error) {
+	switch {
+	case c.was && !c.is:
+		return nil, invalidArgument("%s.S3BackupMode: a backup that is Enabled cannot be Disabled", c.shape)
+	case !c.is && c.given != nil:
+		return nil, invalidArgument("%s: a backup needs S3BackupMode Enabled", c.given.shape)
+	case c.is && !c.was && c.given == nil:
+		return nil, invalidArgument("%s.S3BackupMode: Enabled needs the settings of the backup", c.shape)
+	case c.given == nil:
+		return c.before, nil
+	}
+	before := defaultS3()
+	if c.was {
+		before = converted[types.ExtendedS3DestinationDescription](c.before)
+	}
+	backup := c.given.mergedInto(before)
+	if backup.BucketARN == nil || backup.RoleARN == nil {
+		return nil, invalidArgument("%s: a backup needs BucketARN and RoleARN", c.given.shape)
+	}
+	return converted[types.S3DestinationDescription](backup), checkNames(backup)
 }
 
 // describeDestination is a destination as DescribeDeliveryStream shows it: S3 in the form of both S3 shapes, whichever created it.
 func describeDestination(d catalog.Destination) types.DestinationDescription {
 	shown := types.DestinationDescription{DestinationId: aws.String(d.ID)}
 	switch {
+	case d.Redshift != nil:
+		shown.RedshiftDestinationDescription = &d.Redshift.Description
 	case d.Search == nil:
 		shown.ExtendedS3DestinationDescription = d.S3
 		shown.S3DestinationDescription = converted[types.S3DestinationDescription](d.S3)

@@ -42,8 +42,8 @@ func (e *heldError) Error() string {
 // lifecycle brings delivery streams from CREATING to ACTIVE, and those in DELETING out of the world.
 //
 // Every step can be repeated and done by several replicas at once, and none can harm a delivery stream that was made
-// again under the same name: logs and consumers are named by its id, the purge of its batches ends where BATCHES ended
-// while it was still in the catalog, and its document is changed by compare-and-set.
+// again under the same name: logs and consumers are named by its id, the purges of its batches and staged objects end where
+// BATCHES and STAGING ended while it was still in the catalog, and its document is changed by compare-and-set.
 type lifecycle struct {
 	js        jetstream.JetStream
 	catalog   *catalog.Catalog
@@ -256,32 +256,46 @@ func (l *lifecycle) remove(ctx context.Context, d *catalog.DeliveryStream) error
 		return err
 	}
 	for _, leg := range []names.Leg{names.LegS3, names.LegES, names.LegBackup} {
-		err := l.js.DeleteConsumer(ctx, names.BatchesStream, names.SinkConsumer(leg, d.Name, d.ID))
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("delete the consumer of leg %s: %w", leg, err)
+		if err := l.deleteConsumer(ctx, names.BatchesStream, leg, d); err != nil {
+			return err
 		}
 	}
-	if err := l.purgeBatches(ctx, d); err != nil {
+	if err := l.deleteConsumer(ctx, names.StagingStream, names.LegRedshift, d); err != nil {
+		return err
+	}
+	if err := l.purge(ctx, d, names.BatchesStream, names.StreamBatches(d.Name)); err != nil {
+		return err
+	}
+	if err := l.purge(ctx, d, names.StagingStream, names.StagingSubject(d.Name)); err != nil {
 		return err
 	}
 	return l.catalog.Remove(ctx, d.Name, d.ID)
 }
 
-// purgeBatches removes the descriptors, up to where BATCHES ended before the catalog was seen to have d in DELETING. Those
-// of a delivery stream that is made again come later, so a purge that is sent, repeated or carried out after that leaves
-// them alone.
-func (l *lifecycle) purgeBatches(ctx context.Context, d *catalog.DeliveryStream) error {
-	batches, err := l.js.Stream(ctx, names.BatchesStream)
-	if err != nil {
-		return fmt.Errorf("read where %s ends: %w", names.BatchesStream, err)
+func (l *lifecycle) deleteConsumer(ctx context.Context, stream string, leg names.Leg, d *catalog.DeliveryStream) error {
+	err := l.js.DeleteConsumer(ctx, stream, names.SinkConsumer(leg, d.Name, d.ID))
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("delete the consumer of leg %s: %w", leg, err)
 	}
-	last := batches.CachedInfo().State.LastSeq
+	return nil
+}
+
+// purge removes d's messages, descriptors or announced objects, up to where the stream ended before the catalog was seen to
+// have d in DELETING. Those of a delivery stream that is made again come later, so a purge that is sent, repeated or carried
+// out after that leaves them alone. A sink that announces an object of d still later leaves it to who reads there: it has
+// d's id.
+func (l *lifecycle) purge(ctx context.Context, d *catalog.DeliveryStream, name, subject string) error {
+	stream, err := l.js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read where %s ends: %w", name, err)
+	}
+	last := stream.CachedInfo().State.LastSeq
 	if err := l.confirm(ctx, d, types.DeliveryStreamStatusDeleting); err != nil {
 		return err
 	}
-	err = batches.Purge(ctx, jetstream.WithPurgeSubject(names.StreamBatches(d.Name)), jetstream.WithPurgeSequence(last+1))
+	err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(last+1))
 	if err != nil {
-		return fmt.Errorf("purge the batches: %w", err)
+		return fmt.Errorf("purge %s of %s: %w", name, subject, err)
 	}
 	return nil
 }

@@ -120,11 +120,13 @@ func TestDeletionIsResumed(t *testing.T) {
 		}
 	}
 	s.publishBatches("d", 2)
+	s.announce("d", 2)
+	s.announce("other", 1)
 	two := s.start()
 	two.gone("d")
 	two.gone("e")
-	if logs := s.logs(); len(logs) != 0 || s.batches("d") != 0 {
-		t.Errorf("left: %v, %d batches", logs, s.batches("d"))
+	if logs := s.logs(); len(logs) != 0 || s.batches("d") != 0 || s.staged("d") != 0 || s.staged("other") != 1 {
+		t.Errorf("left: %v, %d batches, %d objects and %d of another", logs, s.batches("d"), s.staged("d"), s.staged("other"))
 	}
 }
 
@@ -243,7 +245,9 @@ func TestRemoverThatWakesLate(t *testing.T) {
 	d := must[*streamDocument](t)(s.catalog().Read(t.Context(), "w"))
 	id := must[string](t)(r.put("w", "x"))
 	s.publishBatches("w", 2)
+	s.announce("w", 2)
 	s.consumer(names.LegS3, "w", d.ID)
+	s.loader("w", d.ID)
 
 	old.Status = types.DeliveryStreamStatusDeleting
 	if err := s.lateCycle(r).remove(t.Context(), old); !errors.Is(err, errSuperseded) {
@@ -252,19 +256,25 @@ func TestRemoverThatWakesLate(t *testing.T) {
 	if s.batches("w") != 2 || len(s.consumers()) != 1 || s.stored("w", id) != "x" {
 		t.Errorf("%d batches, consumers %v", s.batches("w"), s.consumers())
 	}
+	if loaders := s.loaders(); s.staged("w") != 2 || len(loaders) != 1 {
+		t.Errorf("%d staged objects, consumers %v", s.staged("w"), loaders)
+	}
 	r.active("w")
 }
 
-// TestPurgeEndsWhereTheCatalogWasSeen has a batch of a successor arrive between the look at the catalog and the purge.
+// TestPurgeEndsWhereTheCatalogWasSeen has batches and objects of a successor arrive between each look at the catalog and the purge
+// that follows it: that of the batches, and that of the objects.
 func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
 	s := newSite(t)
 	s.start().stop()
 	d := s.document("p", types.DeliveryStreamStatusDeleting, 1)
 	s.publishBatches("p", 3)
+	s.announce("p", 3)
 	view := catalog.NewView(s.catalog(), discard())
 	s.run(func(ctx context.Context) { view.Run(ctx, nil) })
 	eventually(t, "the view is read", view.Ready)
 	refresher := newRefresher(func(ctx context.Context) error {
+		defer s.announce("p", 1)
 		defer s.publishBatches("p", 2)
 		return view.Freshen(ctx)
 	})
@@ -273,8 +283,11 @@ func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
 	if err := l.remove(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.batches("p"); n != 2 {
+	if n := s.batches("p"); n != 2*2 {
 		t.Errorf("%d batches are left", n)
+	}
+	if n := s.staged("p"); n != 1 {
+		t.Errorf("%d objects are left", n)
 	}
 }
 

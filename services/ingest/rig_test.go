@@ -381,6 +381,39 @@ func (s *site) consumers() []string {
 	return consumers
 }
 
+// announce stands in for the S3 sink, which stages objects for Redshift.
+func (s *site) announce(stream names.Stream, n int) {
+	s.t.Helper()
+	for range n {
+		must[*jetstream.PubAck](s.t)(s.js.Publish(s.t.Context(), names.StagingSubject(stream), []byte("{}")))
+	}
+}
+
+// staged counts the objects of a delivery stream that wait to be loaded.
+func (s *site) staged(stream names.Stream) int {
+	s.t.Helper()
+	staging := must[jetstream.Stream](s.t)(s.js.Stream(s.t.Context(), names.StagingStream))
+	info := must[*jetstream.StreamInfo](s.t)(staging.Info(s.t.Context(), jetstream.WithSubjectFilter(names.StagingSubject(stream))))
+	return int(info.State.Subjects[names.StagingSubject(stream)])
+}
+
+// loader stands in for the service that loads them.
+func (s *site) loader(stream names.Stream, id names.StreamID) {
+	s.t.Helper()
+	must[jetstream.Consumer](s.t)(s.js.CreateConsumer(s.t.Context(), names.StagingStream, jetstream.ConsumerConfig{
+		Durable: names.SinkConsumer(names.LegRedshift, stream, id), FilterSubject: names.StagingSubject(stream), AckPolicy: jetstream.AckExplicitPolicy,
+	}))
+}
+
+func (s *site) loaders() (consumers []string) {
+	s.t.Helper()
+	staging := must[jetstream.Stream](s.t)(s.js.Stream(s.t.Context(), names.StagingStream))
+	for name := range staging.ConsumerNames(s.t.Context()).Name() {
+		consumers = append(consumers, name)
+	}
+	return consumers
+}
+
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // run runs f until the test ends, or until the function that it returns is called, which waits for it.

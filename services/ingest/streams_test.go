@@ -232,6 +232,9 @@ func TestDeleteRemovesEverything(t *testing.T) {
 	s.publishBatches("d.x", 3)
 	s.publishBatches("other", 2)
 	s.consumer(names.LegS3, "d.x", d.ID)
+	s.announce("d.x", 3)
+	s.announce("other", 2)
+	s.loader("d.x", d.ID)
 
 	answer := r.raw("DeleteDeliveryStream", `{"DeliveryStreamName":"d.x","AllowForceDelete":true}`)
 	if answer.Status != 200 || answer.Body != "{}" {
@@ -250,6 +253,9 @@ func TestDeleteRemovesEverything(t *testing.T) {
 	if consumers := s.consumers(); len(consumers) != 0 {
 		t.Errorf("consumers left: %v", consumers)
 	}
+	if loaders := s.loaders(); len(loaders) != 0 || s.staged("d.x") != 0 || s.staged("other") != 2 {
+		t.Errorf("left: consumers %v, %d staged objects; %d of another delivery stream", loaders, s.staged("d.x"), s.staged("other"))
+	}
 	if _, err := r.put("d.x", "late"); !isCode(err, "ResourceNotFoundException") {
 		t.Errorf("put after deletion: %v", err)
 	}
@@ -257,4 +263,6 @@ func TestDeleteRemovesEverything(t *testing.T) {
 	if _, err := r.put("d.x", "new"); err != nil {
 		t.Error(err)
 	}
+	again := must[*streamDocument](t)(s.catalog().Read(t.Context(), "d.x"))
+	s.loader("d.x", again.ID) // a work queue has one consumer for a subject
 }

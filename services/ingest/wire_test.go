@@ -14,6 +14,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hydrant/shared/catalog"
+	"hydrant/shared/jdbcurl"
+	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
 
@@ -152,6 +154,9 @@ func FuzzRequest(f *testing.F) {
 		f.Add(byte(5), updateWith("ExtendedS3DestinationUpdate", members))
 		f.Add(byte(2), createWith(strings.ReplaceAll(members, "Update", "Configuration")))
 	}
+	f.Add(byte(2), createRedshiftWith(`"S3BackupMode":"Enabled","S3BackupConfiguration":{`+someBucket+`,`+someRole+`}`))
+	f.Add(byte(2), createRedshiftWith(`"ClusterJDBCURL":"jdbc:postgresql://SECRET:1/SECRET?password=SECRET","CopyCommand":{"DataTableName":"SECRET;"}`))
+	f.Add(byte(5), updateWith("RedshiftDestinationUpdate", `"Password":"SECRET","CopyCommand":{"DataTableName":"t","CopyOptions":"GZIP"},"S3Update":{"CompressionFormat":"GZIP"}`))
 	for _, end := range []string{
 		`"RedshiftDestinationConfiguration":{"RoleARN":"SECRET","ClusterJDBCURL":"jdbc:SECRET","Username":"SECRET","Password":"SECRET\n"}`,
 		`"HttpEndpointDestinationConfiguration":{"EndpointConfiguration":{"Url":"http://SECRET","AccessKey":"SECRET\n"}}`,
@@ -209,8 +214,7 @@ func checkDestination(t *testing.T, in any) {
 	case *firehose.CreateDeliveryStreamInput:
 		made = append(made, must[catalog.Destination](t)(settingsOfCreate(in).destination(now)))
 	case *firehose.UpdateDestinationInput:
-		on := must[catalog.Destination](t)(backedUp().destination(now))
-		for _, before := range []catalog.Destination{plain, on} {
+		for _, before := range []catalog.Destination{plain, backedUp(t, now), searchable(t, now), loaded(t, now)} {
 			to, err := settingsOfUpdate(in).applied(before, now)
 			if err != nil {
 				checkFailure(t, err)
@@ -220,27 +224,73 @@ func checkDestination(t *testing.T, in any) {
 		}
 	}
 	for _, to := range made {
-		d := &catalog.DeliveryStream{Created: now, Destination: to}
-		for _, leg := range d.Legs() {
-			s3 := to.S3Of(leg.Leg)
-			if *s3.BucketARN == "" || *s3.RoleARN == "" || s3.CompressionFormat == "" || leg.Bytes == 0 || leg.Since.IsZero() || s3.Prefix == nil {
-				t.Fatalf("leg %s: %+v", leg.Leg, s3)
-			}
-		}
-		if legs := len(d.Legs()); (legs == 2) != (to.S3.S3BackupMode == types.S3BackupModeEnabled) {
-			t.Fatalf("%d legs, backup %s", legs, to.S3.S3BackupMode)
-		}
+		checkLegs(t, &catalog.DeliveryStream{Created: now, Destination: to})
 	}
 	if plain.S3.S3BackupMode != backup || *plain.S3.Prefix != "" {
 		t.Fatal("the destination that was there is changed")
 	}
 }
 
+func checkLegs(t *testing.T, d *catalog.DeliveryStream) {
+	t.Helper()
+	to := d.Destination
+	var backedUp bool
+	switch {
+	case to.Redshift != nil:
+		backedUp = to.Redshift.Description.S3BackupMode == types.RedshiftS3BackupModeEnabled
+		checkRedshift(t, to.Redshift)
+	case to.Search != nil:
+		backedUp = to.Search.Description.S3BackupMode == types.AmazonopensearchserviceS3BackupModeAllDocuments
+	default:
+		backedUp = to.S3.S3BackupMode == types.S3BackupModeEnabled
+	}
+	if legs := len(d.Legs()); (legs == 2) != backedUp || legs == 0 {
+		t.Fatalf("%d legs, backup: %t", legs, backedUp)
+	}
+	for _, leg := range d.Legs() {
+		s3 := to.S3Of(leg.Leg)
+		if leg.Leg == names.LegES {
+			s3 = to.ErrorsS3()
+		}
+		if *s3.BucketARN == "" || *s3.RoleARN == "" || s3.CompressionFormat == "" || leg.Bytes == 0 || leg.Since.IsZero() || s3.Prefix == nil {
+			t.Fatalf("leg %s: %+v", leg.Leg, s3)
+		}
+	}
+}
+
+func checkRedshift(t *testing.T, to *catalog.RedshiftDestination) {
+	t.Helper()
+	d, format := to.Description, to.Description.S3DestinationDescription.CompressionFormat
+	if format != types.CompressionFormatUncompressed && format != types.CompressionFormatGzip {
+		t.Fatalf("staged as %s", format)
+	}
+	if _, err := jdbcurl.Parse(*d.ClusterJDBCURL); err != nil {
+		t.Fatal(err)
+	}
+	if *d.Username == "" || len(to.Password.Plain()) < 6 || *d.CopyCommand.DataTableName == "" || *d.RetryOptions.DurationInSeconds > 7200 || d.CloudWatchLoggingOptions == nil {
+		t.Fatalf("%+v", d)
+	}
+}
+
+// searchable and loaded are destinations of the other types.
+func searchable(t *testing.T, now time.Time) catalog.Destination {
+	t.Helper()
+	in := &firehose.CreateDeliveryStreamInput{AmazonopensearchserviceDestinationConfiguration: opensearch()}
+	return must[catalog.Destination](t)(settingsOfCreate(in).destination(now))
+}
+
+func loaded(t *testing.T, now time.Time) catalog.Destination {
+	t.Helper()
+	in := &firehose.CreateDeliveryStreamInput{RedshiftDestinationConfiguration: redshift()}
+	return must[catalog.Destination](t)(settingsOfCreate(in).destination(now))
+}
+
 // backedUp is the least that an S3 destination with a backup needs.
-func backedUp() *s3Settings {
+func backedUp(t *testing.T, now time.Time) catalog.Destination {
+	t.Helper()
 	s3 := plainS3()
 	s3.S3BackupMode = types.S3BackupModeEnabled
-	return settingsOf(s3, "", settingsOf(plainS3(), "", nil))
+	return must[catalog.Destination](t)(settingsOf(s3, "", settingsOf(plainS3(), "", nil)).destination(now))
 }
 
 func checkPutInput(t *testing.T, put putInput, size int) {

@@ -50,15 +50,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, nats: startNATS(t, t.TempDir(), -1), s3: s3test.Start(t)}
-	r.cfg = Config{
-		NATS: broker.Config{NATSURL: r.nats.ClientURL(), Replicas: 1, Retention: 24 * time.Hour},
-		Settings: objectstore.Settings{
-			S3Endpoint: r.s3.URL(), S3Region: s3test.Region, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
-			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto",
-			PartSize: objectstore.MinPartSize, PartMemory: 8 * objectstore.MinPartSize,
-		},
-		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
-	}
+	r.cfg = rigConfig(r.nats.ClientURL(), r.s3.URL())
 	conn, err := nats.Connect(r.nats.ClientURL())
 	check(t, err)
 	t.Cleanup(conn.Close)
@@ -66,6 +58,18 @@ func newRig(t *testing.T) *rig {
 	check(t, err)
 	check(t, broker.Prepare(t.Context(), r.js, r.cfg.NATS, testLog(t)))
 	return r
+}
+
+func rigConfig(natsURL, s3URL string) Config {
+	return Config{
+		NATS: broker.Config{NATSURL: natsURL, Replicas: 1, Retention: 24 * time.Hour},
+		Settings: objectstore.Settings{
+			S3Endpoint: s3URL, S3Region: s3test.Region, S3PathStyle: true, S3AccessKeyID: accessKey, S3SecretAccessKey: secretKey,
+			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto",
+			PartSize: objectstore.MinPartSize, PartMemory: 8 * objectstore.MinPartSize,
+		},
+		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
+	}
 }
 
 func startNATS(t *testing.T, dir string, port int) *server.Server {

@@ -5,6 +5,8 @@
 //     by whomever, and whichever answer is lost, there is one object, written once.
 //   - An object is complete or not there: what was read is compared with the batch's counts before an object gets its name.
 //   - Nothing is overwritten, not even what somebody else put under a batch's name.
+//   - An object that is the staging of Redshift is announced in STAGING before its batch is acknowledged: once or, where that
+//     could not be told from not at all, more often, under the same batch id.
 //   - What expired before it could be delivered is counted and logged; what survives of such a batch is delivered under a
 //     name of its own, never over a whole object.
 //   - Memory is bounded by --part-memory and a few megabytes a worker, whatever the size of a batch.
@@ -98,7 +100,7 @@ func legs() []leg {
 
 func (c Config) delivery(l leg, slots delivery.Slots) delivery.Config {
 	return delivery.Config{
-		Leg: l.name, LogStream: names.LogStream(l.name), Location: l.bucketARN, Logging: l.logging,
+		Leg: l.name, LogStream: names.LogStream(l.name), Location: l.bucketARN, Logging: l.logging, Announce: l.announced,
 		Workers: c.Workers, Slots: slots, PerStream: c.WorkersPerStream, AckWait: c.AckWait, Grace: grace,
 		MinDelay: c.RetryMin, MaxDelay: c.RetryMax,
 	}

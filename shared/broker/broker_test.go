@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,18 +70,19 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]struct {
-		subject string
-		age     time.Duration
-		direct  bool
+		subjects []string
+		age      time.Duration
+		direct   bool
 	}{
-		names.BatchesStream:              {names.AllBatches, 2 * time.Hour, false},
-		names.DeliveriesStream:           {names.AllDeliveries, 14 * 24 * time.Hour, true},
-		names.ErrorsStream:               {names.AllErrors, 14 * 24 * time.Hour, true},
-		names.MetricsStream:              {names.AllMetrics, 14 * 24 * time.Hour, true},
-		"KV_" + names.CatalogBucket:      {"$KV.STREAMS.>", 0, true},
-		"KV_" + names.MembersBucket:      {"$KV.MEMBERS.>", broker.MemberTTL, true},
-		"KV_" + names.InstallationBucket: {"$KV.HYDRANT.>", 0, true},
-		"KV_" + names.RetriesBucket:      {"$KV.RETRIES.>", 2 * time.Hour, false},
+		names.BatchesStream:              {[]string{names.AllBatches}, 2 * time.Hour, false},
+		names.DeliveriesStream:           {names.DeliveriesSubjects(), 14 * 24 * time.Hour, true},
+		names.StagingStream:              {[]string{names.AllStaging}, 0, true},
+		names.ErrorsStream:               {[]string{names.AllErrors}, 14 * 24 * time.Hour, true},
+		names.MetricsStream:              {[]string{names.AllMetrics}, 14 * 24 * time.Hour, true},
+		"KV_" + names.CatalogBucket:      {[]string{"$KV.STREAMS.>"}, 0, true},
+		"KV_" + names.MembersBucket:      {[]string{"$KV.MEMBERS.>"}, broker.MemberTTL, true},
+		"KV_" + names.InstallationBucket: {[]string{"$KV.HYDRANT.>"}, 0, true},
+		"KV_" + names.RetriesBucket:      {[]string{"$KV.RETRIES.>"}, 2 * time.Hour, false},
 	} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
@@ -88,7 +90,7 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 			continue
 		}
 		got := stream.CachedInfo().Config
-		if len(got.Subjects) != 1 || got.Subjects[0] != want.subject || got.MaxAge != want.age || got.AllowDirect != want.direct {
+		if !slices.Equal(got.Subjects, want.subjects) || got.MaxAge != want.age || got.AllowDirect != want.direct {
 			t.Errorf("%s is on %v for %s, direct %t; want %+v", name, got.Subjects, got.MaxAge, got.AllowDirect, want)
 		}
 		if got.Storage != jetstream.FileStorage {
@@ -96,6 +98,9 @@ func TestPrepareMakesTheTopology(t *testing.T) {
 		}
 		if got.Duplicates > 100*time.Millisecond || !strings.HasPrefix(name, "KV_") && got.MaxConsumers < 10_000 {
 			t.Errorf("%s has a duplicate window of %s and at most %d consumers", name, got.Duplicates, got.MaxConsumers)
+		}
+		if queue := got.Retention == jetstream.WorkQueuePolicy; queue != (name == names.StagingStream) {
+			t.Errorf("%s has retention %s", name, got.Retention)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -33,9 +34,7 @@ func tellingBytes(ctx context.Context, js jetstream.JetStream, cfg Config) int64
 	return min(max(store.Limit/tellingShare, leastTellingBytes), mostTellingBytes)
 }
 
-// ensureStream makes a stream that is missing, and brings one that is there up to the configured age, since a longer
-// retention must not find descriptors that end earlier, and to the bounds, which earlier versions did not set. A bound
-// that somebody else set stays.
+// ensureStream makes a stream that is missing, and brings one that is there up to date.
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	have, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -48,18 +47,45 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.St
 	if err != nil {
 		return err
 	}
-	config := have.CachedInfo().Config
-	old := config
-	config.MaxAge = max(config.MaxAge, want.MaxAge)
-	if config.MaxMsgs <= 0 && want.MaxMsgs > 0 {
-		config.MaxMsgs = want.MaxMsgs
-	}
-	if config.MaxMsgsPerSubject <= 0 && want.MaxMsgsPerSubject > 0 {
-		config.MaxMsgsPerSubject = want.MaxMsgsPerSubject
-	}
-	if config.MaxAge == old.MaxAge && config.MaxMsgs == old.MaxMsgs && config.MaxMsgsPerSubject == old.MaxMsgsPerSubject {
+	config, changed := upToDate(have.CachedInfo().Config, want)
+	if !changed {
 		return nil
 	}
 	_, err = js.UpdateStream(ctx, config)
 	return err
 }
+
+// upToDate is what is to become of a stream that is there. It has the configured age, since a longer retention must not
+// find descriptors that end earlier; the bounds, which earlier versions did not set, unless somebody else set one; and the
+// subjects of this version.
+func upToDate(have, want jetstream.StreamConfig) (config jetstream.StreamConfig, changed bool) {
+	config = have
+	config.MaxAge = max(have.MaxAge, want.MaxAge)
+	if have.MaxMsgs <= 0 && want.MaxMsgs > 0 {
+		config.MaxMsgs = want.MaxMsgs
+	}
+	if have.MaxMsgsPerSubject <= 0 && want.MaxMsgsPerSubject > 0 {
+		config.MaxMsgsPerSubject = want.MaxMsgsPerSubject
+	}
+	config.Subjects = joined(have.Subjects, want.Subjects)
+	changed = config.MaxAge != have.MaxAge || config.MaxMsgs != have.MaxMsgs || config.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
+		!slices.Equal(config.Subjects, have.Subjects)
+	return config, changed
+}
+
+// joined adds the subjects that are missing, and takes none away that a later version may have added. What was stored under
+// a subject that is given up stays.
+//
+// A service of an earlier version that starts later makes no difference: it carries on the subjects that are there.
+func joined(have, want []string) []string {
+	all := slices.DeleteFunc(slices.Clone(have), func(s string) bool { return s == formerDeliveries })
+	for _, s := range want {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// formerDeliveries was the subject of DELIVERIES before there was STAGING, whose subjects it takes in.
+const formerDeliveries = "deliveries.>"

@@ -49,7 +49,8 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 	room := tellingBytes(ctx, js, cfg)
 	streams := []jetstream.StreamConfig{
 		{Name: names.BatchesStream, Subjects: []string{names.AllBatches}, MaxAge: cfg.Retention + time.Hour},
-		{Name: names.DeliveriesStream, Subjects: []string{names.AllDeliveries}, MaxAge: 14 * 24 * time.Hour},
+		{Name: names.DeliveriesStream, Subjects: names.DeliveriesSubjects(), MaxAge: 14 * 24 * time.Hour},
+		stagingConfig(), // behind DELIVERIES, which had its subjects in earlier versions
 		{Name: names.ErrorsStream, Subjects: []string{names.AllErrors}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / errorBytes, MaxMsgsPerSubject: mostOfOneLog},
 		{Name: names.MetricsStream, Subjects: []string{names.AllMetrics}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / datapointBytes, AllowAtomicPublish: true},
 		retriesConfig(cfg.Retention),
@@ -76,6 +77,16 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 		}
 	}
 	return nil
+}
+
+// stagingConfig is the stream of staged objects. An announcement stays until the object is loaded or set aside, however long
+// that takes, and none pushes out another: where there is no room it is refused, and the batch of the object is not
+// acknowledged.
+func stagingConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: names.StagingStream, Description: "objects that wait to be loaded", Subjects: []string{names.AllStaging},
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+	}
 }
 
 // askedOfLeader tells the streams of which the newest message counts, which the leader has: cursors, and first failures.

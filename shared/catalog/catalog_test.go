@@ -239,7 +239,7 @@ func TestRemoveRace(t *testing.T) {
 func TestReadRefusesNewerFormat(t *testing.T) {
 	_, js := prepared(t)
 	c := opened(t, js)
-	if _, err := c.kv.Put(t.Context(), names.Stream("a.b").Key(), []byte(`{"format":4,"name":"a.b"}`)); err != nil {
+	if _, err := c.kv.Put(t.Context(), names.Stream("a.b").Key(), []byte(`{"format":5,"name":"a.b"}`)); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := c.Read(t.Context(), "a.b"); !errors.Is(err, ErrNewerFormat) || d != nil {

@@ -12,9 +12,10 @@ import (
 )
 
 // Format is the newest version of the document that this build reads. Version 2 came with settings that a service which knows
-// only version 1 would pass over: prefix expressions, formats, backups, tags; version 3 with the search destination. What needs
-// nothing of version 3 is written as version 2, so that services that are not upgraded yet go on with it.
-const Format = 3
+// only version 1 would pass over: prefix expressions, formats, backups, tags; version 3 with the search destination, version 4
+// with Redshift. What needs nothing of a version is written as an older one, so that services that are not upgraded yet go on
+// with it.
+const Format = 4
 
 // DeliveryStream is one delivery stream's document. It is never changed in place: who has one may keep it.
 type DeliveryStream struct {
@@ -47,8 +48,11 @@ type Destination struct {
 	// Search is there instead of S3 where the destination is Elasticsearch or OpenSearch.
 	Search *SearchDestination `json:"search"`
 
-	// BackupSince is when the source-record backup of an S3 destination was switched on: records that arrived earlier are not
-	// backed up. That of a search destination is there from the delivery stream's creation or never.
+	// Redshift is there instead of S3 where the destination is Redshift.
+	Redshift *RedshiftDestination `json:"redshift"`
+
+	// BackupSince is when the source-record backup of an S3 or a Redshift destination was switched on: records that arrived
+	// earlier are not backed up. That of a search destination is there from the delivery stream's creation or never.
 	BackupSince time.Time `json:"backup_since"`
 }
 
@@ -58,6 +62,8 @@ func (d Destination) S3Of(leg names.Leg) *types.ExtendedS3DestinationDescription
 	switch {
 	case d.Search != nil:
 		return d.Search.s3Of(leg)
+	case d.Redshift != nil:
+		return d.Redshift.s3Of(leg)
 	case d.S3 == nil:
 		return nil
 	case leg == names.LegS3:
@@ -79,8 +85,11 @@ func (d Destination) ErrorsS3() *types.ExtendedS3DestinationDescription {
 // Logging returns what the delivery stream's owner wants to have logged of one leg, and where; nil if the destination does
 // not have that leg.
 func (d Destination) Logging(leg names.Leg) *types.CloudWatchLoggingOptions {
-	if leg == names.LegES && d.Search != nil {
+	switch {
+	case leg == names.LegES && d.Search != nil:
 		return d.Search.Description.CloudWatchLoggingOptions
+	case leg == names.LegRedshift && d.Redshift != nil:
+		return d.Redshift.Description.CloudWatchLoggingOptions
 	}
 	if s3 := d.S3Of(leg); s3 != nil {
 		return s3.CloudWatchLoggingOptions
@@ -124,7 +133,7 @@ type LegHints struct {
 	Since    time.Time
 }
 
-// Legs returns the legs that the delivery stream has, that of the destination itself first.
+// Legs returns the legs that batches of the delivery stream are cut for, that of the destination itself first.
 func (d *DeliveryStream) Legs() []LegHints {
 	if d.Destination.Search != nil {
 		return d.Destination.Search.legs(d.Created)
@@ -180,13 +189,24 @@ func Bucket(arn string) string { return arn[strings.LastIndexByte(arn, ':')+1:] 
 func encode(d *DeliveryStream) ([]byte, error) {
 	stored := *d // the caller's may be in use elsewhere
 	stored.Format = d.format()
-	return json.Marshal(&stored, json.OmitZeroStructFields(true), json.Deterministic(true))
+	return json.Marshal(&stored, json.OmitZeroStructFields(true), json.Deterministic(true), json.WithMarshalers(json.MarshalFunc(Password.stored)))
 }
 
 // format is the lowest version of the document that has all that this one needs.
 func (d *DeliveryStream) format() int {
-	if d.Destination.Search != nil {
-		return Format
+	needed := d.Destination.format()
+	for _, p := range d.Previous {
+		needed = max(needed, p.Destination.format())
+	}
+	return needed
+}
+
+func (d Destination) format() int {
+	switch {
+	case d.Redshift != nil:
+		return 4
+	case d.Search != nil:
+		return 3
 	}
 	return 2
 }

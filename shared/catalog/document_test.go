@@ -87,6 +87,37 @@ func searching(name names.Stream) *DeliveryStream {
 	return d
 }
 
+// loading is a document of a Redshift destination that is backed up.
+func loading(name names.Stream) *DeliveryStream {
+	d := document(name)
+	d.Format = 4
+	d.Destination = Destination{
+		ID: d.Destination.ID, BackupSince: d.Created.Add(time.Hour),
+		Redshift: &RedshiftDestination{Password: NewPassword("secret-Pa55"), Description: types.RedshiftDestinationDescription{
+			ClusterJDBCURL: ptr("jdbc:redshift://cluster.example.com:5439/dev"),
+			CopyCommand: &types.CopyCommand{
+				DataTableName: ptr("public.clicks"), DataTableColumns: ptr("a,b"), CopyOptions: ptr("JSON 'auto' GZIP"),
+			},
+			RoleARN:  ptr("arn:aws:iam::000000000000:role/load"),
+			Username: ptr("loader"),
+			S3DestinationDescription: &types.S3DestinationDescription{
+				BucketARN:                ptr("arn:aws:s3:::staging"),
+				RoleARN:                  ptr("arn:aws:iam::000000000000:role/staging"),
+				Prefix:                   ptr("staged/"),
+				BufferingHints:           &types.BufferingHints{SizeInMBs: ptr(int32(3)), IntervalInSeconds: ptr(int32(60))},
+				CompressionFormat:        types.CompressionFormatGzip,
+				EncryptionConfiguration:  &types.EncryptionConfiguration{NoEncryptionConfig: types.NoEncryptionConfigNoEncryption},
+				CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(true), LogStreamName: ptr("staging")},
+			},
+			CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: ptr(true), LogStreamName: ptr("load")},
+			RetryOptions:             &types.RedshiftRetryOptions{DurationInSeconds: ptr(int32(3600))},
+			S3BackupMode:             types.RedshiftS3BackupModeEnabled,
+			S3BackupDescription:      backedUp(name).Destination.S3.S3BackupDescription,
+		}},
+	}
+	return d
+}
+
 func TestDocumentGolden(t *testing.T) {
 	changed := document("web.clicks")
 	changed.Replace(destination("other"), time.Date(2026, 2, 26, 0, 0, 0, 0, time.UTC))
@@ -98,6 +129,7 @@ func TestDocumentGolden(t *testing.T) {
 		{"document_updated.json", changed},
 		{"document_backup.json", backedUp("web.clicks")},
 		{"document_search.json", searching("web.clicks")},
+		{"document_redshift.json", loading("web.clicks")},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			data, err := encode(c.d)
@@ -142,7 +174,7 @@ func TestDecodeRefuses(t *testing.T) {
 		name, data string
 		newer      bool
 	}{
-		{"the next format", `{"format":4,"name":"a"}`, true},
+		{"the next format", `{"format":5,"name":"a"}`, true},
 		{"a later form that looks different", `{"format":9,"name":{"x":1},"status":5}`, true},
 		{"no JSON", `hello`, false},
 		{"nothing", ``, false},

@@ -213,7 +213,7 @@ func TestNewerFormatIsLeftOut(t *testing.T) {
 		}
 	}
 	create(t, c, document("ours"))
-	put("newer", `{"format":4,"name":"newer"}`)
+	put("newer", `{"format":5,"name":"newer"}`)
 	put("broken", `no JSON`)
 	var log lines
 	v, _ := follow(t, c, slog.New(slog.NewTextHandler(&log, nil)), nil)
@@ -231,14 +231,14 @@ func TestNewerFormatIsLeftOut(t *testing.T) {
 	if v.Unreadable("broken") == nil || v.Unreadable("ours") != nil || v.Unreadable("absent") != nil {
 		t.Errorf("unreadable are: broken %v, ours %v, absent %v", v.Unreadable("broken"), v.Unreadable("ours"), v.Unreadable("absent"))
 	}
-	for _, want := range []string{"level=ERROR", "stream=newer", "stream=broken", "format 4", "upgrade"} {
+	for _, want := range []string{"level=ERROR", "stream=newer", "stream=broken", "format 5", "upgrade"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log is without %q:\n%s", want, log.String())
 		}
 	}
 
 	// An update by a newer version takes a delivery stream out; going back brings it in again.
-	put("ours", `{"format":4,"name":"ours"}`)
+	put("ours", `{"format":5,"name":"ours"}`)
 	fresh()
 	if v.Get("ours") != nil || !errors.Is(v.Unreadable("ours"), ErrNewerFormat) {
 		t.Errorf("the view has %+v, unreadable: %v", v.Get("ours"), v.Unreadable("ours"))

@@ -2,7 +2,8 @@
 // metrics and acknowledging are written here once, for every destination. A destination is one method.
 //
 // Guarantees:
-//   - A batch is acknowledged only after the destination said what became of it and that is on disk in DELIVERIES.
+//   - A batch is acknowledged only after the destination said what became of it and that is on disk in DELIVERIES, and
+//     wherever else Config.Announce has it told.
 //   - A batch that failed is tried again until the destination gives it an outcome; nothing is dropped. It waits for its
 //     next try in JetStream, where it holds no worker.
 //   - Where Config.KeepRetries asks for it, an attempt knows since when the batch fails and how far it got, whatever replica
@@ -14,7 +15,7 @@
 //
 // What can go wrong between the steps: a lost answer of the destination, a kill before DELIVERIES was written, a lost
 // acknowledgement all lead to the batch being delivered again; the destination finds its earlier success, and DELIVERIES
-// may get a second entry of the same batch id, which readers count once.
+// and what Config.Announce names, may get a second entry of the same batch id, which readers count once.
 package delivery
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 )
 
@@ -61,10 +62,10 @@ func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 			continue
 		}
 		l.release()
-		if !errors.Is(err, errIdle) {
+		if !errors.Is(err, jspull.ErrOver) {
 			pause(ctx, 100*time.Millisecond)
 		}
-		if errors.Is(err, errLost) {
+		if errors.Is(err, jspull.ErrGone) {
 			l.open(ctx, batches)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.DeliveryStream, result Result) {
 	entry := w.outcome(d, result)
 	faultpoint.Hit("sink.delivered")
-	if err := w.writeDown(ctx, entry); err != nil {
+	if err := w.writeDown(ctx, entry, stream); err != nil {
 		w.log.Warn("batch handed back: its outcome could not be written down", "error", err)
 		w.putOff(ctx)
 		return
@@ -102,17 +102,41 @@ func (w *work) entry(d batch.Descriptor, e *Error) LogEntry {
 	}
 }
 
-// writeDown publishes the outcome. A repeat after a lost answer, by this worker or the next, makes a second entry of the
-// same batch id, which readers count once.
-func (w *work) writeDown(ctx context.Context, entry batch.Delivery) error {
+// writeDown publishes the outcome, to DELIVERIES last: an entry there says that all was told. Where one publication is
+// refused, or its answer lost, the batch is handed back, and its next outcome is published everywhere once more. That makes
+// further entries of the same batch id, which readers count once. A worker that wakes late leaves announcing to whoever has
+// the batch now: what it announces may have been dealt with long ago.
+func (w *work) writeDown(ctx context.Context, entry batch.Delivery, stream *catalog.DeliveryStream) error {
 	data, err := entry.Encode()
 	if err != nil {
 		return err
 	}
+	for _, subject := range w.announcements(entry, stream) {
+		if err := w.held(); err != nil {
+			return err
+		}
+		if err := w.publish(ctx, subject, data); err != nil {
+			return err
+		}
+		faultpoint.Hit("sink.announced")
+	}
+	return w.publish(ctx, names.DeliveriesSubject(entry.Leg, entry.Stream), data)
+}
+
+func (w *work) announcements(entry batch.Delivery, stream *catalog.DeliveryStream) []string {
+	if w.cfg.Announce == nil {
+		return nil
+	}
+	return w.cfg.Announce(stream, entry)
+}
+
+func (w *work) publish(ctx context.Context, subject string, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
-	_, err = w.js.Publish(ctx, names.DeliveriesSubject(entry.Leg, entry.Stream), data)
-	return err
+	if _, err := w.js.Publish(ctx, subject, data); err != nil {
+		return fmt.Errorf("publish to %s: %w", subject, err)
+	}
+	return nil
 }
 
 // acknowledge waits for JetStream's word that the acknowledgement arrived. If it is lost the batch is delivered again,

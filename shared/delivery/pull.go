@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,16 +17,10 @@ const (
 	pullTime = 30 * time.Second
 	// heartbeat is how often JetStream says meanwhile that it knows of the pull.
 	heartbeat = 5 * time.Second
-	// settleTime is how long a pull that is given up waits for what JetStream handed out before it knew.
-	settleTime = time.Second
 )
 
-// What a pull may end with other than a batch.
-var (
-	errIdle = errors.New("no batch came")                    // or the pull may have been forgotten: ask again
-	errLost = errors.New("the consumer is not there")        // somebody deleted it, or the store was made anew
-	errMute = errors.New("JetStream does not answer a pull") // for two heartbeats
-)
+// errMute is what a pull may end with other than a batch, or an answer of JetStream's own.
+var errMute = errors.New("JetStream does not answer a pull") // for two heartbeats
 
 // message is a batch as JetStream handed it out.
 type message struct {
@@ -73,12 +65,12 @@ func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats
 			if jspull.IsMessage(m) {
 				return m, nil
 			}
-			if err := statusError(m); err != nil {
+			if err := jspull.Answer(m); err != nil {
 				return nil, err
 			}
 			silence.Reset(2 * heartbeat)
 		case <-connected: // anew, and a server that was started again knows of no pull
-			return nil, errIdle
+			return nil, jspull.ErrOver
 		case <-silence.C:
 			return nil, errMute
 		case <-ctx.Done():
@@ -87,33 +79,9 @@ func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats
 	}
 }
 
-func statusError(m *nats.Msg) error {
-	description := m.Header.Get("Description")
-	switch status := m.Header.Get("Status"); {
-	case status == "100": // a heartbeat
-		return nil
-	case status == "404" || status == "408":
-		return errIdle
-	case status == "503" || strings.EqualFold(description, "Consumer Deleted"):
-		return errLost
-	default:
-		return fmt.Errorf("JetStream answered a pull with %q, %q", status, description)
-	}
-}
-
-// settle ends a subscription when JetStream has heard of it, and returns a batch that came until then.
+// settle gives a pull up, and returns a batch that came until JetStream had heard of it.
 func settle(conn *nats.Conn, sub *nats.Subscription, answers <-chan *nats.Msg) *nats.Msg {
-	ended := make(chan struct{})
-	sub.SetClosedHandler(func() func(string) {
-		end := sync.OnceFunc(func() { close(ended) })
-		return func(string) { end() }
-	}())
-	if conn.IsConnected() && sub.Drain() == nil {
-		select {
-		case <-ended:
-		case <-time.After(settleTime):
-		}
-	}
+	jspull.Settle(conn, sub)
 	for {
 		select {
 		case m := <-answers:

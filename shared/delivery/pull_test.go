@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/jspull"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -134,7 +135,7 @@ func TestPullOfHostileHeaders(t *testing.T) {
 
 func TestPullOfNoConsumer(t *testing.T) {
 	p := newPuller(t)
-	if m, err := pull(t.Context(), p.conn, "absent"); !errors.Is(err, errLost) || m != nil {
+	if m, err := pull(t.Context(), p.conn, "absent"); !errors.Is(err, jspull.ErrGone) || m != nil {
 		t.Errorf("without a consumer: %v, %v", m, err)
 	}
 	pulled := make(chan error, 1)
@@ -146,7 +147,7 @@ func TestPullOfNoConsumer(t *testing.T) {
 	if err := p.js.DeleteConsumer(t.Context(), names.BatchesStream, p.name); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-pulled; !errors.Is(err, errLost) {
+	if err := <-pulled; !errors.Is(err, jspull.ErrGone) {
 		t.Errorf("of a consumer that is deleted: %v", err)
 	}
 }

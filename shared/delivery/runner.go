@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
 )
@@ -23,6 +24,10 @@ type Config struct {
 	Logging func(*catalog.DeliveryStream) *types.CloudWatchLoggingOptions
 	// Location returns where a delivery stream delivers to, for its error log.
 	Location func(*catalog.DeliveryStream) string
+
+	// Announce returns the further subjects, beside the leg's own, that an outcome is published to before its batch is
+	// acknowledged; nil means none. Who reads there counts a batch id once, as in DELIVERIES.
+	Announce func(*catalog.DeliveryStream, batch.Delivery) []string
 
 	Workers   int           // batches in work at once
 	Slots     Slots         // what bounds them where several runners share the workers; nil makes a runner's own

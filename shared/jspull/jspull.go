@@ -26,6 +26,12 @@ type Request struct {
 	Expires   time.Duration `json:"expires,omitempty"`
 	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"` // JetStream says so often that it knows of the pull
 	NoWait    bool          `json:"no_wait,omitempty"`        // for messages that are not there yet
+	MaxBytes  int           `json:"max_bytes,omitempty"`      // of all the messages together; what is larger does not come
+
+	// Group is that of a consumer which hands out to one pinned client at a time; Pin is what the client got with its first
+	// message, and empty before.
+	Group string `json:"group,omitempty"`
+	Pin   string `json:"id,omitempty"`
 }
 
 // Send asks, and the answers arrive at inbox. Nobody says that the request arrived: a lost one shows as silence. The
@@ -40,6 +46,16 @@ func (r Request) Send(conn *nats.Conn, stream, consumer, inbox string) error {
 
 // IsMessage tells a message from JetStream's own answers, whatever headers it has.
 func IsMessage(m *nats.Msg) bool { return strings.HasPrefix(m.Reply, "$JS.ACK.") }
+
+// Pin returns what a pinned client has to name from now on, as it came with a message; empty if the consumer pins nobody.
+// JetStream writes it behind the publisher's headers, which may have one of the same name.
+func Pin(h nats.Header) string {
+	values := h.Values("Nats-Pin-Id")
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
 
 // PayloadSize returns the size of the payload that a consumer of headers only leaves out. JetStream writes it behind the
 // publisher's headers, which may have one of the same name.

@@ -27,11 +27,10 @@ const (
 
 // Subjects of the streams above.
 const (
-	AllBatches    = "batches.>"
-	AllDeliveries = "deliveries.>"
-	AllErrors     = "errors.>"
-	AllMetrics    = "metrics.>"
-	AllRecords    = "records.>"
+	AllBatches = "batches.>"
+	AllErrors  = "errors.>"
+	AllMetrics = "metrics.>"
+	AllRecords = "records.>"
 )
 
 // Stream is the name of a delivery stream, as producers write it: 1 to 64 of [a-zA-Z0-9_.-].
@@ -65,11 +64,13 @@ type Shard int
 // Leg is one buffered way from a delivery stream to a destination.
 type Leg string
 
-// The legs there are. A delivery stream has one of S3 and ES, and Backup where source records are backed up.
+// The legs there are. A delivery stream has one of S3 and ES, and Backup where source records are backed up. Redshift is the
+// way of S3's objects into a table: no batches are cut for it.
 const (
-	LegS3     Leg = "s3"
-	LegES     Leg = "es"
-	LegBackup Leg = "backup"
+	LegS3       Leg = "s3"
+	LegES       Leg = "es"
+	LegBackup   Leg = "backup"
+	LegRedshift Leg = "redshift"
 )
 
 // RecordsSubject is where the records of a shard are published.

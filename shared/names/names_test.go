@@ -94,6 +94,7 @@ func TestSubjectsTellStreamsApart(t *testing.T) {
 			names.LegBatches(names.LegS3, s):            4,
 			names.StreamBatches(s):                      4,
 			names.DeliveriesSubject(names.LegES, s):     3,
+			names.StagingSubject(s):                     3,
 			names.ErrorsSubject(s, "S3Delivery"):        3,
 			names.ErrorsSubject(s, "a.b c*"):            3,
 			names.StreamErrors(s):                       3,
@@ -112,6 +113,23 @@ func TestSubjectsTellStreamsApart(t *testing.T) {
 	}
 }
 
+// JetStream gives a subject to one stream, and every leg's outcomes are in DELIVERIES.
+func TestStagingIsNoDelivery(t *testing.T) {
+	of := func(subject string) (streams int) {
+		for _, all := range append(names.DeliveriesSubjects(), names.AllStaging) {
+			if strings.HasPrefix(subject, strings.TrimSuffix(all, ">")) {
+				streams++
+			}
+		}
+		return streams
+	}
+	for _, subject := range append(names.StreamDeliveries("web.clicks"), names.StagingSubject("web.clicks")) {
+		if n := of(subject); n != 1 {
+			t.Errorf("%q is on %d of the subjects, want 1", subject, n)
+		}
+	}
+}
+
 // These are stored, and operators type them: whoever changes one changes the format.
 func TestWrittenForms(t *testing.T) {
 	log := names.Log{Stream: "web.clicks_eu-1", Shard: 3, ID: "abcdefghij234567"}
@@ -123,6 +141,7 @@ func TestWrittenForms(t *testing.T) {
 		{"batches of a leg", names.LegBatches(names.LegES, log.Stream), "batches.es.web~clicks_eu-1.*"},
 		{"batches of a stream", names.StreamBatches(log.Stream), "batches.*.web~clicks_eu-1.*"},
 		{"deliveries", names.DeliveriesSubject(names.LegBackup, log.Stream), "deliveries.backup.web~clicks_eu-1"},
+		{"staged objects", names.StagingSubject(log.Stream), "deliveries.staging.web~clicks_eu-1"},
 		{"errors", names.ErrorsSubject(log.Stream, "S3Delivery"), "errors.web~clicks_eu-1.S3Delivery"},
 		{"errors of another log stream", names.ErrorsSubject(log.Stream, "2026/11/[a.b] ~é*>"), "errors.web~clicks_eu-1.2026/11/[a~2eb]~20~7e~c3~a9~2a~3e"},
 		{"errors of a nameless log stream", names.ErrorsSubject("a", ""), "errors.a.~"},

@@ -16,6 +16,8 @@ func LogStream(leg Leg) string {
 	switch leg {
 	case LegES:
 		return "ElasticsearchDelivery"
+	case LegRedshift:
+		return "RedshiftDelivery"
 	case LegBackup:
 		return BackupLogStream
 	default:

@@ -21,6 +21,7 @@ func Build(ctx context.Context, dir, tags string) (Programs, error) {
 		"hydrant/services/buffer/cmd/hydrant-buffer",
 		"hydrant/services/s3sink/cmd/hydrant-s3sink",
 		"hydrant/services/es/cmd/hydrant-es",
+		"hydrant/services/redshift/cmd/hydrant-redshift",
 		"github.com/nats-io/nats-server/v2",
 	}
 	build := exec.CommandContext(ctx, "go", args...)

@@ -56,7 +56,7 @@ type Deployment struct {
 	ready map[string]string        // readiness addresses, by the same name
 }
 
-type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es int }
+type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es, redshift int }
 
 // Start starts an installation with an empty data directory.
 func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deployment {
@@ -68,7 +68,7 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 	if d.options.StoreBytes == 0 {
 		d.options.StoreBytes = 4 << 30
 	}
-	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink, &d.ports.es} {
+	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink, &d.ports.es, &d.ports.redshift} {
 		port, err := proc.FreePort()
 		must(t, err)
 		*p = port
@@ -97,10 +97,10 @@ func (d *Deployment) Restart() {
 		d.startOne()
 		return
 	}
-	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "s3", "nats"} {
+	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "redshift", "s3", "nats"} {
 		must(d.t, d.parts[name].Terminate(15*time.Second))
 	}
-	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink", "es"} {
+	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink", "es", "redshift"} {
 		must(d.t, d.parts[name].Restart())
 	}
 	d.waitReady()
@@ -186,6 +186,7 @@ func (d *Deployment) startProcesses() {
 	d.start("buffer", "hydrant-buffer", local(d.ports.buffer)+"/readyz", env, "--admin-addr", local(d.ports.buffer))
 	d.start("s3sink", "hydrant-s3sink", local(d.ports.sink)+"/readyz", env, "--admin-addr", local(d.ports.sink))
 	d.start("es", "hydrant-es", local(d.ports.es)+"/readyz", env, "--admin-addr", local(d.ports.es))
+	d.start("redshift", "hydrant-redshift", local(d.ports.redshift)+"/readyz", env, "--admin-addr", local(d.ports.redshift))
 	d.waitReady()
 }
 

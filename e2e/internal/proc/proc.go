@@ -31,6 +31,8 @@ type Spec struct {
 	Env []string
 	// LogFile gets what the process writes to its standard output and error, appended; it is dropped if empty.
 	LogFile string
+	// User is whom the process runs as, for a program that does not run as root; nil for the parent's.
+	User *syscall.Credential
 }
 
 // Process is a child process, running or ended. Its methods may be called concurrently.
@@ -301,6 +303,7 @@ func command(spec Spec) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(context.Background(), spec.Path, spec.Args...)
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.SysProcAttr = sysProcAttr()
+	cmd.SysProcAttr.Credential = spec.User
 	if spec.LogFile == "" {
 		return cmd, nil
 	}

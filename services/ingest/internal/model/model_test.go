@@ -146,8 +146,9 @@ func TestPatterns(t *testing.T) {
 			"jdbc:redshift://c1.abc.us-east-1.redshift.amazonaws.com:5439/dev",
 			"jdbc:postgresql://wg.123.us-east-1.redshift-serverless.amazonaws.com:5439/d_e-v$",
 			"jdbc:postgresql://localhost:5432/db",
+			"jdbc:redshift://h:5439/d?ssl=false",
 		},
-		refused: []string{"jdbc:mysql://h:1/d", "jdbc:redshift://-h:5439/dev", "jdbc:redshift://h:5439/", "jdbc:redshift://h/d", "jdbc:redshift://h:5439/d?x"},
+		refused: []string{"jdbc:mysql://h:1/d", "jdbc:redshift://-h:5439/dev", "jdbc:redshift://h:5439/", "jdbc:redshift://h/d", "jdbc:redshift://h:5439/d;x", "jdbc:redshift://h:5439/d?\n"},
 	}
 	relaxed := map[string]examples{"ElasticsearchClusterEndpoint": endpoint, "AmazonopensearchserviceClusterEndpoint": endpoint, "ClusterJDBCURL": jdbc}
 	rewritten := map[string]examples{

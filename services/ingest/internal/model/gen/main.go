@@ -222,8 +222,8 @@ func relaxed(shape, pattern string) string {
 	switch {
 	case pattern == `https:.*` && slices.Contains([]string{"ElasticsearchClusterEndpoint", "AmazonopensearchserviceClusterEndpoint"}, shape):
 		return `https?:.*` // also an Elasticsearch without TLS, as on a laptop
-	case pattern == urlPattern: // of any host: also what speaks Redshift's protocol elsewhere
-		return `jdbc:(redshift|postgresql)://[A-Za-z0-9][A-Za-z0-9.-]*:\d{1,5}/[a-zA-Z0-9_$-]+`
+	case pattern == urlPattern: // of any host: also what speaks Redshift's protocol elsewhere; with parameters that say how to encrypt
+		return `jdbc:(redshift|postgresql)://[A-Za-z0-9][A-Za-z0-9.-]*:\d{1,5}/[a-zA-Z0-9_$-]+(\?.*)?`
 	}
 	return pattern
 }

@@ -1,0 +1,89 @@
+package redshift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/lib/pq"
+
+	"hydrant/shared/delivery"
+)
+
+// failure is why objects were not loaded.
+type failure struct {
+	verdict
+	err      error  // without any secret
+	message  string // for the owner, where it is not the code's
+	stopping bool   // the service ends, or the objects may be another's: it says nothing of them
+}
+
+// describe is what a failure is told as.
+func (f *failure) describe() *delivery.Error {
+	e := &delivery.Error{Class: delivery.Retryable, Code: f.code, Message: f.message, Err: f.err}
+	if e.Message == "" {
+		e.Message = message(f.code)
+	}
+	return e
+}
+
+// failed judges an error of a load. Whatever the server said is in it without the secrets.
+func failed(ctx context.Context, err error, hidden secrets) *failure {
+	var known *delivery.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, delivery.ErrNotHeld), ctx.Err() != nil:
+		return &failure{verdict: verdict{codeInternal, ofAll}, err: err, stopping: true}
+	case errors.As(err, &known):
+		return &failure{verdict: verdict{known.Code, ofAll}, err: known.Err, message: known.Message}
+	}
+	v := judge(err)
+	var of *ledgerError
+	if errors.As(err, &of) && v.code != codeConnection {
+		v = verdict{codeLedger, ofAll}
+	}
+	said := hidden.scrub(words(err))
+	if v.code == codeDataLoad {
+		said = withoutValues(said)
+	}
+	return &failure{verdict: v, err: errors.New(said)}
+}
+
+// withoutValues leaves out what a server quotes of the data that it could not load.
+func withoutValues(said string) string {
+	for _, quoted := range []string{`(: |[Vv]alue )"[^"]*"?`, `(: |[Vv]alue )'[^']*'?`} {
+		said = regexp.MustCompile(quoted).ReplaceAllString(said, "$1(not shown)")
+	}
+	return said
+}
+
+// words are the server's own, the hint and the detail among them.
+func words(err error) string {
+	var from *pq.Error
+	if !errors.As(err, &from) {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%s (SQLSTATE %s)", from.Message, from.Code)
+	if from.Detail != "" {
+		text += "; " + from.Detail
+	}
+	if from.Hint != "" {
+		text += "; " + from.Hint
+	}
+	var more *reasonsError
+	if errors.As(err, &more) {
+		text += "; " + strings.Join(more.reasons, "; ")
+	}
+	return text
+}
+
+// ledgerError says that it is the ledger which cannot be used, and not the table to load into.
+type ledgerError struct{ err error }
+
+func (e *ledgerError) Error() string { return "the ledger: " + e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *ledgerError) Unwrap() error { return e.err }

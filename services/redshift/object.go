@@ -1,0 +1,70 @@
+package redshift
+
+import (
+	"encoding/json"
+	"time"
+
+	"hydrant/shared/batch"
+	"hydrant/shared/delivery"
+	"hydrant/shared/names"
+	"hydrant/shared/staging"
+)
+
+// object is a staged object in the hands of a lane, and what became of it.
+type object struct {
+	*staging.Object
+	before   delivery.Failures
+	progress progress
+	kept     bool // a failure was written down in this attempt
+
+	loaded bool
+	failed *failure // of the last attempt
+}
+
+// progress is what is kept of an object's failures, for whoever tries it next.
+type progress struct {
+	// Alone tells that it failed when it was loaded by itself, so that it is not loaded with others again.
+	Alone bool `json:"alone,omitempty"`
+	// Aside is the manifest that it was about to be set aside in, as s3://bucket/key. Whether it is, that manifest's being there tells.
+	Aside   string   `json:"aside,omitempty"`
+	AsideID batch.ID `json:"aside_id,omitempty"`
+}
+
+// retryKey is what an object's failures are kept under. The batch that it is of may have failures of another leg.
+func retryKey(id batch.ID) batch.ID { return batch.ID(names.LegRedshift) + "." + id }
+
+// recalled puts what is kept of the failures of an object beside it. What cannot be read is as none, but for since when.
+func recalled(from *staging.Object, f delivery.Failures) *object {
+	o := &object{Object: from, before: f}
+	if len(f.Progress) > 0 && json.Unmarshal(f.Progress, &o.progress) != nil {
+		o.progress = progress{}
+	}
+	return o
+}
+
+// over tells that the retry duration has passed since the object's first failure. One that never failed is given one try and,
+// with a retry duration of zero, no more.
+func (o *object) over(now time.Time, retry time.Duration) bool {
+	if !o.before.Any() {
+		return retry == 0
+	}
+	return !now.Before(o.before.Since.Add(retry))
+}
+
+func (o *object) attempts() int { return o.before.Attempts + 1 }
+
+func ids(objects []*object) []batch.ID {
+	list := make([]batch.ID, 0, len(objects))
+	for _, o := range objects {
+		list = append(list, o.Batch)
+	}
+	return list
+}
+
+func staged(objects []*object) []*staging.Object {
+	list := make([]*staging.Object, 0, len(objects))
+	for _, o := range objects {
+		list = append(list, o.Object)
+	}
+	return list
+}
