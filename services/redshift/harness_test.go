@@ -33,12 +33,19 @@ import (
 const patience = 30 * time.Second
 
 // postgres is the server that all tests use, each with a database of its own. It is started by the first that needs it.
-var postgres = sync.OnceValues(fakeredshift.StartPostgres)
+var postgres = sync.OnceValues(func() (*fakeredshift.Postgres, error) {
+	p, err := fakeredshift.StartPostgres()
+	started = p
+	return p, err
+})
+
+// started is nil where no test needed it, as in the processes of a fuzz test.
+var started *fakeredshift.Postgres
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if p, err := postgres(); err == nil {
-			if err := p.Stop(); err != nil {
+		if started != nil {
+			if err := started.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				code = max(code, 1)
 			}
