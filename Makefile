@@ -43,11 +43,21 @@ run: ## build and start everything in one process; Ctrl-C stops it
 
 .PHONY: test
 test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
-	@set -e; for m in $(filter-out e2e,$(MODULES)); do echo "== $$m"; (cd $$m && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...); done
-	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
-	@echo "== services/s3sink, with fault points"; cd services/s3sink && go test -race -timeout 2m -tags faults -run TestKilledWhileAnnouncing .
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TESTED:%=test-%) test-faultpoints
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached
 	@echo "== e2e, search nodes"; cd e2e && go test -race -short -timeout 5m $(TESTFLAGS) ./internal/esnode/...
+
+# Two modules at once: most of their tests wait for something. Those that take longest come first.
+TESTED := services/s3sink services/ingest services/buffer shared services/es services/redshift hydrant
+
+.PHONY: $(TESTED:%=test-%)
+$(TESTED:%=test-%):
+	@echo "== $(@:test-%=%)"; cd $(@:test-%=%) && go vet ./... && go test -race -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: test-faultpoints
+test-faultpoints:
+	@echo "== shared, with fault points"; cd shared && go test -race -timeout 2m -tags faults ./faultpoint
+	@echo "== services/s3sink, with fault points"; cd services/s3sink && go test -race -timeout 2m -tags faults -run TestKilledWhileAnnouncing .
 
 .PHONY: faults
 faults: may-have-search-nodes ## kill, stop and cut everything under load for DURATION (2m) for each destination; SEED repeats a run
