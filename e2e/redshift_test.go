@@ -16,7 +16,7 @@ import (
 	_ "github.com/lib/pq"
 
 	"hydrant/e2e/internal/deploy"
-	"hydrant/e2e/internal/pgserver"
+	pgserver "hydrant/shared/pgtest"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/delivery"
 )

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"hydrant/e2e/internal/pgserver"
-	"hydrant/e2e/internal/proc"
+	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/proc"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
