@@ -13,7 +13,8 @@ import (
 	"hydrant/shared/natstest"
 )
 
-// While one loads for longer than the ack wait, another is handed nothing, neither what is being loaded nor what came since.
+// While one loads for longer than the ack wait, it keeps the turn, and another is handed nothing, neither what is being loaded nor
+// what came since.
 func TestTurnIsKept(t *testing.T) {
 	i := install(t)
 	d := i.stream("a")
@@ -25,19 +26,32 @@ func TestTurnIsKept(t *testing.T) {
 	collected := b.collecting(many())
 	natstest.WaitFor(t, "the other waits", func() bool { return b.pulls() > 0 })
 	second := i.announce(d, 1, 2)
+	turn := a.turn()
 	for range 6 { // half the ack wait each
-		<-time.After(soon / 2)
+		select {
+		case objects := <-collected:
+			t.Fatalf("the other was handed %v", idsOf(objects))
+		case <-time.After(soon / 2):
+		}
+		if now := a.turn(); now != turn || now == "" {
+			t.Fatalf("the turn is under the name %q, was %q", now, turn)
+		}
 		i.must(a.Held(held...))
-	}
-	select {
-	case objects := <-collected:
-		t.Errorf("the other was handed %v", idsOf(objects))
-	default:
 	}
 	i.must(a.Acknowledge(t.Context(), held...))
 	i.wantBatches("the next, by the same", a.collect(2, many()), second)
 	a.Close() // hands them back, and gives up the turn
 	i.wantBatches("the next, by the other", <-collected, second)
+}
+
+// turn is the name that JetStream has for who has the turn; empty if nobody has it.
+func (r *replica) turn() string {
+	r.Helper()
+	groups := r.info().PriorityGroups
+	if len(groups) != 1 {
+		r.Fatalf("groups are %+v", groups)
+	}
+	return groups[0].PinnedClientID
 }
 
 // stalled is a Queue that is in the middle of loading, as one of a process that is stopped: JetStream hears nothing of it.
