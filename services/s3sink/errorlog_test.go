@@ -13,6 +13,7 @@ import (
 
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -27,7 +28,7 @@ func logged(d *doc) {
 func (s *deliveryStream) logEntry(parts ...string) delivery.LogEntry {
 	s.t.Helper()
 	var entry delivery.LogEntry
-	eventually(s.t, fmt.Sprintf("an error log entry of %s with %q", s.doc.Name, parts), func() bool {
+	natstest.WaitFor(s.t, fmt.Sprintf("an error log entry of %s with %q", s.doc.Name, parts), func() bool {
 		for _, data := range s.messages("ERRORS") {
 			e := decodeEntry(s.t, data)
 			missing := func(part string) bool { return !strings.Contains(e.Detail, part) }

@@ -10,6 +10,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -72,7 +73,7 @@ func testExpired(t *testing.T, change func(*Config)) {
 
 func (r *rig) wantLogged(s *deliveryStream, code string) {
 	r.t.Helper()
-	eventually(r.t, "an error log entry "+code, func() bool {
+	natstest.WaitFor(r.t, "an error log entry "+code, func() bool {
 		for _, data := range r.messages(names.ErrorsStream) {
 			if e := decodeEntry(r.t, data); e.ErrorCode == code && e.DeliveryStreamARN == s.doc.ARN {
 				return true

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -375,7 +376,7 @@ func TestErrorLog(t *testing.T) {
 	s.put([]byte("one\n"))
 	d := s.hand(s.batch())
 	var entry delivery.LogEntry
-	eventually(t, "an error log entry", func() bool {
+	natstest.WaitFor(t, "an error log entry", func() bool {
 		all := r.messages("ERRORS")
 		if len(all) > 0 {
 			entry = decodeEntry(t, all[0])

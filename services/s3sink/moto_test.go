@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/s3test"
 )
@@ -57,7 +58,7 @@ func startMoto(t *testing.T) *moto {
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	m := &moto{t: t, url: "http://127.0.0.1:" + port}
-	eventually(t, "moto answers", func() bool {
+	natstest.WaitFor(t, "moto answers", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("moto ended: %s", output.String())

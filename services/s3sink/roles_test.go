@@ -7,6 +7,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/s3test"
 )
 
@@ -73,7 +74,7 @@ func TestSTSDown(t *testing.T) {
 			s := r.stream("demo", as(accountA, roleA))
 			s.fill(size)
 			d := s.hand(s.batch())
-			eventually(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
+			natstest.WaitFor(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
 			sts.Fail(nil)
 			wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
 			r.wantOne("data")

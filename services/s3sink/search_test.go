@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -72,7 +73,7 @@ func TestBackupOfSearchThatFails(t *testing.T) {
 	s.fill(1000)
 	d := s.hand(inLeg(s.batch(), names.LegBackup))
 	var entry delivery.LogEntry
-	eventually(t, "the failure is in the error log", func() bool {
+	natstest.WaitFor(t, "the failure is in the error log", func() bool {
 		m, err := r.errorLog(names.ErrorsSubject("demo", "copies"))
 		if err == nil {
 			entry = decodeEntry(t, m.Data)

@@ -16,6 +16,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/service"
 	"hydrant/shared/settings"
@@ -120,7 +121,7 @@ func TestBackupThatFails(t *testing.T) {
 	s.hand(copied)
 	s.delivered(to)
 	var entry delivery.LogEntry
-	eventually(t, "the failure is in the error log", func() bool {
+	natstest.WaitFor(t, "the failure is in the error log", func() bool {
 		m, err := r.errorLog(names.ErrorsSubject("demo", "BackupDelivery"))
 		if err == nil {
 			entry = decodeEntry(t, m.Data)
@@ -286,15 +287,13 @@ func TestStartsWithoutNATS(t *testing.T) {
 	s := r.stream("demo")
 	s.put([]byte("one\n"))
 	d := s.hand(s.batch())
-	dir, port := r.nats.StoreDir(), r.nats.Addr().(*tcpAddr).Port
-	r.nats.Shutdown()
-	r.nats.WaitForShutdown()
+	r.nats.Stop()
 	service, _ := r.start()
 	if err := service.Ready(); err == nil {
 		t.Error("ready without NATS")
 	}
-	r.nats = startNATS(t, strings.TrimSuffix(dir, "/jetstream"), port)
-	eventually(t, "ready", func() bool { return service.Ready() == nil })
+	r.nats.Restart()
+	natstest.WaitFor(t, "ready", func() bool { return service.Ready() == nil })
 	wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
 	r.wantOne("data")
 }
@@ -305,7 +304,7 @@ func TestReplicasAreListed(t *testing.T) {
 	r.start()
 	kv, err := r.js.KeyValue(t.Context(), names.MembersBucket)
 	check(t, err)
-	eventually(t, "a member of the group s3sink", func() bool {
+	natstest.WaitFor(t, "a member of the group s3sink", func() bool {
 		keys, err := kv.Keys(t.Context())
 		return err == nil && len(keys) == 1 && strings.HasPrefix(keys[0], "s3sink.")
 	})

@@ -70,7 +70,7 @@ func (r *rig) runKilledAt(point string) {
 	armed := filepath.Join(r.t.TempDir(), "fault")
 	check(r.t, os.WriteFile(armed, []byte(point+" kill"), 0o600))
 	sink := exec.CommandContext(r.t.Context(), os.Args[0], "-test.run=^TestSinkProcess$")
-	sink.Env = append(os.Environ(), "HYDRANT_FAULTPOINT="+armed, sinkNATS+"="+r.nats.ClientURL(), sinkS3+"="+r.s3.URL())
+	sink.Env = append(os.Environ(), "HYDRANT_FAULTPOINT="+armed, sinkNATS+"="+r.nats.URL(), sinkS3+"="+r.s3.URL())
 	out := new(strings.Builder)
 	sink.Stdout, sink.Stderr = out, out
 	err := sink.Run()

@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 )
 
 // toRedshift makes the destination Redshift, staged in the bucket "data".
@@ -169,7 +170,7 @@ func TestStagingFull(t *testing.T) {
 		check(t, err)
 		return c.CachedInfo().NumAckPending, c.CachedInfo().NumRedelivered
 	}
-	eventually(t, "the second batch is tried again", func() bool { _, again := consumer(); return again > 0 })
+	natstest.WaitFor(t, "the second batch is tried again", func() bool { _, again := consumer(); return again > 0 })
 	if waiting, _ := consumer(); waiting != 1 {
 		t.Errorf("%d batches wait, want the one that is not announced", waiting)
 	}

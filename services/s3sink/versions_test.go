@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/natstest"
 )
 
 // TestCorrectedBucketHeals changes the configuration while batches wait because of a wrong one.
@@ -18,7 +19,7 @@ func TestCorrectedBucketHeals(t *testing.T) {
 		seq := s.put([]byte("a record\n"))
 		batches = append(batches, s.hand(s.describe(seq, seq)))
 	}
-	eventually(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
+	natstest.WaitFor(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
 	s.update(toBucket("data"))
 	for _, d := range batches {
 		got := s.delivered(d)

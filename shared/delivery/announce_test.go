@@ -139,7 +139,7 @@ func TestAnswerToAnnouncementLost(t *testing.T) {
 		}
 		return succeed(ctx, a)
 	})
-	r := i.runOn(dial(t, proxy.URL()), announcing(), to, nil)
+	r := i.runOn(proxy.Conn(), announcing(), to, nil)
 	id := i.cut(describe(stream, 0))
 	natstest.WaitFor(t, "given up", func() bool { return strings.Contains(r.log.String(), "could not be written down") })
 	proxy.Resume()
@@ -158,7 +158,7 @@ func TestLateWorkerDoesNotAnnounce(t *testing.T) {
 	cfg := announcing()
 	cfg.AckWait, cfg.Workers, cfg.PerStream = time.Second, 1, 1
 	given, wake := make(chan Attempt, 1), make(chan struct{})
-	late := i.runOn(dial(t, proxy.URL()), cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+	late := i.runOn(proxy.Conn(), cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
 		given <- a
 		<-wake
 		return succeed(ctx, a)

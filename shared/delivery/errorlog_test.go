@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -23,11 +24,11 @@ type logged struct {
 	*errorLog
 	i   *installation
 	now time.Time
-	log *lines
+	log *logtest.Lines
 }
 
 func (i *installation) errorLog() *logged {
-	l := &logged{i: i, now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), log: new(lines)}
+	l := &logged{i: i, now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), log: new(logtest.Lines)}
 	l.errorLog = newErrorLog(i.js, testConfig(), textLog(l.log))
 	l.errorLog.now = func() time.Time { return l.now }
 	return l

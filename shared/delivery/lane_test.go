@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
@@ -16,16 +14,6 @@ import (
 
 // gateway is a mutex that says what it is for.
 type gateway struct{ sync.Mutex }
-
-func dial(t *testing.T, url string) *nats.Conn {
-	t.Helper()
-	conn, err := nats.Connect(url, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	return conn
-}
 
 var errDown = &Error{Class: Permanent, Code: "S3.NoSuchBucket", Message: "The specified bucket does not exist."}
 

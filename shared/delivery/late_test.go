@@ -65,7 +65,7 @@ func TestReceivedTooLate(t *testing.T) {
 		t.Errorf("it is handed what another has, and Held says %v", a.Held())
 		return succeed(ctx, a)
 	})
-	slept := i.runOn(dial(t, proxy.URL()), cfg, late, nil)
+	slept := i.runOn(proxy.Conn(), cfg, late, nil)
 	i.sentInto(proxy, stream)
 
 	attempts, goOn := make(chan Attempt), make(chan struct{})

@@ -216,7 +216,7 @@ func TestPullThatIsGivenUp(t *testing.T) {
 func TestPullFromAServerThatHangs(t *testing.T) {
 	p := newPuller(t)
 	proxy := p.server.Proxy()
-	conn := dial(t, proxy.URL())
+	conn := proxy.Conn()
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func TestLateWorkerChangesNothing(t *testing.T) {
 		<-goOn
 		return Result{}, failWith("late") // as one that does not ask whether it has the batch
 	})
-	sleeper := i.runOn(dial(t, proxy.URL()), cfg, asleep, nil)
+	sleeper := i.runOn(proxy.Conn(), cfg, asleep, nil)
 	id := i.cut(describe(stream, 0))
 	a := <-late
 	proxy.Stall()

@@ -69,7 +69,7 @@ func TestNotHeldWhileNATSIsAway(t *testing.T) {
 				attempts <- a
 				return Result{}, <-results
 			})
-			i.runOn(dial(t, proxy.URL()), cfg, to, nil)
+			i.runOn(proxy.Conn(), cfg, to, nil)
 			id := i.cut(describe(stream, 0))
 			a := <-attempts
 			if err := a.Held(); err != nil {
@@ -110,7 +110,7 @@ func TestNotHeldStaysSo(t *testing.T) {
 		}
 		return succeed(ctx, a) // as one that does not ask
 	})
-	i.runOn(dial(t, proxy.URL()), cfg, to, nil)
+	i.runOn(proxy.Conn(), cfg, to, nil)
 	id := i.cut(describe(stream, 0))
 	a := <-attempts
 	proxy.Stall()

@@ -66,7 +66,7 @@ func TestTakeover(t *testing.T) {
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, soon)
+	a := i.openOn(proxy.Conn(), d, soon)
 	first := i.announce(d, 0, 1)
 	held := a.collect(2, many())
 	b := i.open(d, soon)
@@ -106,7 +106,7 @@ func TestLateAcknowledgement(t *testing.T) {
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, soon)
+	a := i.openOn(proxy.Conn(), d, soon)
 	i.announce(d, 0)
 	held := a.collect(1, many())
 	i.stalled(a, proxy, held)
@@ -124,7 +124,7 @@ func TestAnswerToAcknowledgementLost(t *testing.T) {
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, ages)
+	a := i.openOn(proxy.Conn(), d, ages)
 	ids := i.announce(d, 0, 1)
 	held := a.collect(2, many())
 	proxy.Stall()
@@ -182,7 +182,7 @@ func TestNothingIsLost(t *testing.T) {
 	for seed := range uint64(3) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		proxy := i.server.Proxy()
-		conn := dial(i, proxy.URL())
+		conn := proxy.Conn()
 		js, view := i.viewOn(conn)
 		running.Go(func() {
 			for ctx.Err() == nil {
