@@ -61,6 +61,7 @@ func wantInts(t *testing.T, what string, got []int, want ...int) {
 var burst = make([]int, sampleBurst) // as many entries, that tell of nothing left out
 
 func TestManyFailuresAreSampled(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d, other := i.stream("a"), i.stream("b")
 	l := i.errorLog()
@@ -90,6 +91,7 @@ func TestManyFailuresAreSampled(t *testing.T) {
 }
 
 func TestLeftOutIsToldAfterASuccess(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	l := i.errorLog()
@@ -103,6 +105,7 @@ func TestLeftOutIsToldAfterASuccess(t *testing.T) {
 }
 
 func TestLeftOutIsToldAtTheEnd(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	l := i.errorLog()
@@ -125,6 +128,7 @@ func TestLeftOutIsToldAtTheEnd(t *testing.T) {
 
 // Which entries a delivery stream's settings allow, and where they go.
 func TestLoggingOptions(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		options *types.CloudWatchLoggingOptions
@@ -176,6 +180,7 @@ func TestLoggingOptions(t *testing.T) {
 
 // The settings that count are those of the attempt.
 func TestLoggingIsSwitchedOn(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	i.logging("a", nil)
@@ -276,6 +281,7 @@ func TestDecodeLogEntry(t *testing.T) {
 
 // An entry that cannot be written is no reason for anything.
 func TestErrorLogMayBeAway(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	if err := i.js.DeleteStream(t.Context(), names.ErrorsStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -64,6 +64,7 @@ func (p *puller) pending() int {
 }
 
 func TestPull(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	before := p.conn.NumSubscriptions()
 	p.put("first", nil)
@@ -92,6 +93,7 @@ func TestPull(t *testing.T) {
 }
 
 func TestPullWaits(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	pulled := make(chan error, 1)
 	go func() {
@@ -110,6 +112,7 @@ func TestPullWaits(t *testing.T) {
 
 // Headers that JetStream uses for its own messages do not hide a batch.
 func TestPullOfHostileHeaders(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	headers := []nats.Header{
 		{"Description": {"Consumer Deleted"}},
@@ -134,6 +137,7 @@ func TestPullOfHostileHeaders(t *testing.T) {
 }
 
 func TestPullOfNoConsumer(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	if m, err := pull(t.Context(), p.conn, "absent", time.Minute); !errors.Is(err, jspull.ErrGone) || m != nil {
 		t.Errorf("without a consumer: %v, %v", m, err)
@@ -154,6 +158,7 @@ func TestPullOfNoConsumer(t *testing.T) {
 
 // Asking while NATS is away leaves nothing behind in the client.
 func TestPullWithoutNATS(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	before := p.conn.NumSubscriptions()
 	p.server.Stop()
@@ -170,6 +175,7 @@ func TestPullWithoutNATS(t *testing.T) {
 
 // A server that was started again knows of no pull; the client does not wait for it.
 func TestPullOverARestart(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	pulled := make(chan error, 1)
 	go func() {
@@ -185,6 +191,7 @@ func TestPullOverARestart(t *testing.T) {
 
 // A pull that is given up takes what was handed out to it: nobody else gets that before the ack wait is over.
 func TestPullThatIsGivenUp(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -214,6 +221,7 @@ func TestPullThatIsGivenUp(t *testing.T) {
 }
 
 func TestPullFromAServerThatHangs(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	proxy := p.server.Proxy()
 	conn := proxy.Conn()

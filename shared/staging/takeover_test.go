@@ -16,6 +16,7 @@ import (
 // While one loads for longer than the ack wait, it keeps the turn, and another is handed nothing, neither what is being loaded nor
 // what came since.
 func TestTurnIsKept(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	first := i.announce(d, 0)
@@ -63,6 +64,7 @@ func (i *installation) stalled(q *replica, p *natstest.Proxy, held []*Object) {
 
 // Who stops loses the turn and what it held. When it wakes it is told so, and can undo nothing.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
@@ -103,6 +105,7 @@ func TestTakeover(t *testing.T) {
 
 // Who wakes after it has loaded acknowledges, whoever holds the objects by then. The other's acknowledgement changes nothing.
 func TestLateAcknowledgement(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
@@ -121,6 +124,7 @@ func TestLateAcknowledgement(t *testing.T) {
 
 // An acknowledgement whose answer is lost is repeated, by whoever has the object then.
 func TestAnswerToAcknowledgementLost(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
@@ -144,6 +148,7 @@ func TestAnswerToAcknowledgementLost(t *testing.T) {
 
 // NATS forgets who had the turn, and nothing else.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	ids := i.announce(d, 0, 1)
@@ -169,6 +174,7 @@ func TestServerRestarts(t *testing.T) {
 
 // Several replicas that load, fail, stall, close and are opened again load each object, and leave nothing.
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	var mu sync.Mutex
