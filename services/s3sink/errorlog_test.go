@@ -45,6 +45,7 @@ func (s *deliveryStream) logEntry(parts ...string) delivery.LogEntry {
 // TestGuideErrors has an S3 server give each error of the guide's list to each operation that may get it, and finds it in
 // the delivery stream's error log, with the guide's code and with what is to be done.
 func TestGuideErrors(t *testing.T) {
+	t.Parallel()
 	errors := []struct {
 		inGuide bool // the others are what KMS keys lead to otherwise
 		code    string

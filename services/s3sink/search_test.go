@@ -43,6 +43,7 @@ func inLeg(d batch.Descriptor, leg names.Leg) batch.Descriptor {
 
 // TestBackupOfSearch copies all documents as the destination's S3 settings say, and leaves the indexing to others.
 func TestBackupOfSearch(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
@@ -67,6 +68,7 @@ func TestBackupOfSearch(t *testing.T) {
 
 // TestBackupOfSearchThatFails has it told in the error log of the S3 settings, and goes on when they are corrected.
 func TestBackupOfSearchThatFails(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toSearch(types.AmazonopensearchserviceS3BackupModeAllDocuments, "missing", ""))
@@ -93,6 +95,7 @@ func TestBackupOfSearchThatFails(t *testing.T) {
 
 // TestFailedDocumentsOnly has no backup to deliver: what there is of one, from whatever else, is left alone.
 func TestFailedDocumentsOnly(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	only := r.stream("only", toSearch(types.AmazonopensearchserviceS3BackupModeFailedDocumentsOnly, "data", ""))

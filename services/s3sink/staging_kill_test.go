@@ -38,6 +38,7 @@ func TestSinkProcess(t *testing.T) {
 // TestKilledWhileAnnouncing kills the sink at each step around the announcement. Every object is announced, under its batch's id
 // however often, and a batch is acknowledged after that only.
 func TestKilledWhileAnnouncing(t *testing.T) {
+	t.Parallel()
 	for point, again := range map[string]bool{ // whether the announcement had been made
 		"sink.delivered": false, "sink.announced": true, "sink.before-ack": true,
 	} {

@@ -80,6 +80,7 @@ func (r *rig) wantStagedObjects(bucket string) int {
 
 // TestStaging announces each object to the service that loads it, and what is told is what there is.
 func TestStaging(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	for _, c := range []struct {
@@ -115,6 +116,7 @@ func TestStaging(t *testing.T) {
 
 // TestNothingStaged has outcomes that leave nothing to load, and objects that are nobody's staging.
 func TestNothingStaged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
@@ -138,6 +140,7 @@ func TestNothingStaged(t *testing.T) {
 
 // TestStagedSurvivors announces what is left of a batch, with its own counts.
 func TestStagedSurvivors(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toRedshift(types.CompressionFormatUncompressed))
@@ -156,6 +159,7 @@ func TestStagedSurvivors(t *testing.T) {
 
 // TestStagingFull keeps the batches of objects that cannot be announced, and announces them when there is room.
 func TestStagingFull(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", toRedshift(types.CompressionFormatUncompressed))
 	r.limitStaging(1)

@@ -11,6 +11,7 @@ import (
 
 // TestCorrectedBucketHeals changes the configuration while batches wait because of a wrong one.
 func TestCorrectedBucketHeals(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toBucket("wrong"))
@@ -33,6 +34,7 @@ func TestCorrectedBucketHeals(t *testing.T) {
 
 // TestEarlierSuccess changes the configuration after an attempt that took effect and was not acknowledged.
 func TestEarlierSuccess(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		first  []option
@@ -72,6 +74,7 @@ func TestEarlierSuccess(t *testing.T) {
 
 // TestOldDestinationCannotBeAsked delivers all the same when the answer will not change, and waits when it may.
 func TestOldDestinationCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		do   action
