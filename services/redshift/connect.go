@@ -145,6 +145,7 @@ func (c *connection) ExecContext(ctx context.Context, query string, args []drive
 // QueryContext implements driver.QueryerContext.
 func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	c.line.readUntil(ctx)
+	defer c.cutAfter(ctx)()
 	rows, err := c.pqConn.QueryContext(ctx, query, args)
 	return rows, lost(err)
 }
@@ -180,6 +181,17 @@ func lost(err error) error {
 		return fmt.Errorf("%w: %s", errBroken, err) //nolint:errorlint // the cause must not be seen: see above
 	}
 	return err
+}
+
+// answered tells that an error is the server's word that a transaction was not carried out. What ends a connection, or the server, or is
+// asked for by an operator, may come after the commit.
+func answered(err error) bool {
+	var from *pq.Error
+	if !errors.As(err, &from) || from.Severity != "ERROR" {
+		return false
+	}
+	class := from.Code.Class()
+	return class != "08" && class != "57"
 }
 
 // discard closes a connection instead of keeping it for the next COPY.

@@ -1,6 +1,7 @@
 package redshift
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,13 @@ func (f *failure) describe() *delivery.Error {
 	return e
 }
 
+// because is the failure with something that has to be known of it, told first: what is too long is cut off at its end.
+func (f *failure) because(what string) *failure {
+	more := *f
+	more.err = fmt.Errorf("%s: %w", what, f.err)
+	return &more
+}
+
 // failed judges an error of a load. Whatever the server said is in it without the secrets.
 func failed(ctx context.Context, err error, hidden secrets) *failure {
 	var known *delivery.Error
@@ -38,7 +46,7 @@ func failed(ctx context.Context, err error, hidden secrets) *failure {
 	case errors.Is(err, delivery.ErrNotHeld), ctx.Err() != nil:
 		return &failure{verdict: verdict{codeInternal, ofAll}, err: err, stopping: true}
 	case errors.As(err, &known):
-		return &failure{verdict: verdict{known.Code, ofAll}, err: known.Err, message: known.Message}
+		return &failure{verdict: verdict{known.Code, ofAll}, err: cmp.Or(known.Err, err), message: known.Message}
 	}
 	v := judge(err)
 	var of *ledgerError

@@ -19,10 +19,12 @@ type Fault int
 
 // The faults there are. They take one query with a COPY.
 const (
-	None  Fault = iota
-	Lose        // the query is carried out, and the connection breaks instead of the answer
-	Stall       // the query is carried out, and there is no answer until the test lets go
-	Break       // the connection breaks before the query is carried out
+	None   Fault = iota
+	Lose         // the query is carried out, and the connection breaks instead of the answer
+	Stall        // the query is carried out, and there is no answer until the test lets go
+	Break        // the connection breaks before the query is carried out
+	Leave        // the client's connection breaks at once, and the query is carried out to its end
+	Vanish       // as Lose, and no connection is taken before Return
 )
 
 // Server is the database as its clients see it.
@@ -37,6 +39,7 @@ type Server struct {
 	mu     sync.Mutex
 	do     func(copy string) string
 	fault  Fault
+	away   bool
 	copies []string
 	conns  map[net.Conn]bool
 	letGo  chan struct{}
@@ -78,6 +81,23 @@ func (s *Server) Next(f Fault) (sent <-chan struct{}) {
 	return s.sent
 }
 
+// Away breaks all connections and takes no other until Return.
+func (s *Server) Away() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+	for conn := range s.conns {
+		_ = conn.Close()
+	}
+}
+
+// Return takes connections again.
+func (s *Server) Return() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
+}
+
 // LetGo ends the stalls there are.
 func (s *Server) LetGo() {
 	s.mu.Lock()
@@ -113,9 +133,10 @@ func (s *Server) accept() {
 		if err != nil {
 			return
 		}
-		s.mu.Lock()
-		s.conns[conn] = true
-		s.mu.Unlock()
+		if !s.take(conn) {
+			_ = conn.Close()
+			continue
+		}
 		s.running.Go(func() {
 			s.serve(conn)
 			_ = conn.Close()
@@ -124,6 +145,16 @@ func (s *Server) accept() {
 			s.mu.Unlock()
 		})
 	}
+}
+
+func (s *Server) take(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return false
+	}
+	s.conns[conn] = true
+	return true
 }
 
 // serve sees one client through: its start is passed on as it is, and after it each message is looked at.
@@ -197,7 +228,7 @@ func (s *Server) queries(client, up net.Conn, a *answers) {
 			}
 			continue
 		}
-		if !s.query(q, up, a) {
+		if !s.query(q, client, up, a) {
 			return
 		}
 	}
@@ -212,7 +243,7 @@ func pass(m pgproto3.FrontendMessage, up net.Conn) bool {
 }
 
 // query passes on a query, and what is said instead of its COPY. It returns false when the connection is to break.
-func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
+func (s *Server) query(q *pgproto3.Query, client, up net.Conn, a *answers) bool {
 	found := copyStatement().FindString(q.String)
 	if found == "" {
 		return pass(q, up)
@@ -227,7 +258,7 @@ func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
 		close(sent)
 		return false
 	}
-	a.hold(fault == Lose || fault == Stall)
+	a.hold(fault != None)
 	q.String = strings.Replace(q.String, found, do+"\n", 1)
 	if !pass(q, up) {
 		return false
@@ -236,13 +267,19 @@ func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
 		return true
 	}
 	close(sent)
-	<-a.over
-	if fault == Lose {
-		return false
+	if fault == Leave {
+		_ = client.Close()
 	}
-	<-letGo
-	a.release()
-	return true
+	<-a.over
+	switch fault {
+	case Stall:
+		<-letGo
+		a.release()
+		return true
+	case Vanish:
+		s.Away()
+	}
+	return false
 }
 
 // copyStatement matches a COPY from S3 up to the end of its line.
