@@ -67,11 +67,13 @@ func openDatabase(to target, cfg Config) *database {
 	return &database{target: to, DB: db}
 }
 
-// connection is how a target is connected to. Nothing is taken from the environment or the files of libpq.
+// connection is how a target is connected to. Nothing is taken from the environment; of libpq's files only a certificate that the
+// service's user has in its home directory, for servers that ask clients for one.
 func (c Config) connection(to target) pq.Config {
+	mode, authorities := c.encryption(to.url.SSLMode)
 	return pq.Config{
 		Host: to.url.Host, Port: uint16(to.url.Port), Database: to.url.Database, User: to.user, Password: to.password,
-		SSLMode: pq.SSLMode(to.url.SSLMode), SSLRootCert: c.RedshiftCA, SSLSNI: true, ConnectTimeout: c.ConnectTimeout,
+		SSLMode: mode, SSLRootCert: authorities, SSLSNI: true, ConnectTimeout: c.ConnectTimeout,
 		ApplicationName: "hydrant", ClientEncoding: "UTF8", Datestyle: "ISO, MDY", MinProtocolVersion: "3.0", MaxProtocolVersion: "3.0",
 	}
 }

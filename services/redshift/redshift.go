@@ -143,7 +143,7 @@ var _ service.Service = (*Service)(nil)
 
 // New returns a service, or says which setting is wrong.
 func New(cfg Config, rt service.Runtime) (*Service, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := errors.Join(cfg.Validate(), cfg.checkAuthorities()); err != nil {
 		return nil, err
 	}
 	points, err := datapoints.NewRecorder("redshift", rt.Metrics, rt.Log)

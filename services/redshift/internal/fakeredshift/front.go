@@ -2,6 +2,7 @@ package fakeredshift
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -36,14 +38,17 @@ type Server struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	do     func(copy string) string
-	fault  Fault
-	away   bool
-	copies []string
-	conns  map[net.Conn]bool
-	letGo  chan struct{}
-	sent   chan struct{} // closed at the next query with a COPY
+	started atomic.Int64
+
+	mu          sync.Mutex
+	certificate *tls.Certificate
+	do          func(copy string) string
+	fault       Fault
+	away        bool
+	copies      []string
+	conns       map[net.Conn]bool
+	letGo       chan struct{}
+	sent        chan struct{} // closed at the next query with a COPY
 }
 
 // Start puts a proxy before a PostgreSQL until the test ends. What do makes of a COPY is carried out instead of it.
@@ -113,6 +118,16 @@ func (s *Server) Do(do func(copy string) string) {
 	s.do = do
 }
 
+// Encrypt has the server encrypt from now on, with a certificate, or not at all without one.
+func (s *Server) Encrypt(with *tls.Certificate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.certificate = with
+}
+
+// Started is how many clients have said who they are.
+func (s *Server) Started() int { return int(s.started.Load()) }
+
 // Copies are the COPYs that came.
 func (s *Server) Copies() []string {
 	s.mu.Lock()
@@ -164,7 +179,8 @@ func (s *Server) serve(client net.Conn) {
 		return
 	}
 	defer func() { _ = up.Close() }()
-	if s.startup(client, up) != nil {
+	client, err = s.startup(client, up)
+	if err != nil {
 		return
 	}
 	a := &answers{to: client}
@@ -184,32 +200,49 @@ const (
 	cancelRequest = 80877102
 )
 
-func (s *Server) startup(client, up net.Conn) error {
+// startup passes on how a client begins, and returns its connection, which is another where it asked for encryption and there is some.
+func (s *Server) startup(client, up net.Conn) (net.Conn, error) {
 	for {
 		head := make([]byte, 8)
 		if _, err := io.ReadFull(client, head); err != nil {
-			return err
+			return nil, err
 		}
 		code := binary.BigEndian.Uint32(head[4:])
 		if code == sslRequest {
-			if _, err := client.Write([]byte("N")); err != nil {
-				return err
+			var err error
+			if client, err = s.encrypt(client); err != nil {
+				return nil, err
 			}
 			continue
 		}
 		rest := make([]byte, binary.BigEndian.Uint32(head)-8)
 		if _, err := io.ReadFull(client, rest); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := up.Write(append(head, rest...)); err != nil {
-			return err
+			return nil, err
 		}
 		if code == cancelRequest {
 			_, _ = io.Copy(io.Discard, up) // it closes the connection
-			return errors.New("a request to cancel")
+			return nil, errors.New("a request to cancel")
 		}
-		return nil
+		s.started.Add(1)
+		return client, nil
 	}
+}
+
+func (s *Server) encrypt(client net.Conn) (net.Conn, error) {
+	s.mu.Lock()
+	certificate := s.certificate
+	s.mu.Unlock()
+	if certificate == nil {
+		_, err := client.Write([]byte("N"))
+		return client, err
+	}
+	if _, err := client.Write([]byte("S")); err != nil {
+		return nil, err
+	}
+	return tls.Server(client, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}), nil
 }
 
 // queries passes the client's messages on.
