@@ -33,6 +33,7 @@ func TestEveryCodeOfTheGuide(t *testing.T) {
 		{codeAccessDenied, ofAll, "XX000", "Not authorized to get credentials of role arn:aws:iam::1:role/load"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 1A2B,ExtRid x,CanRetry 1"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The AWS Access Key Id you provided does not exist in our records.,Status 403,Error InvalidAccessKeyId"},
+		{codeBucketDenied, ofAll, "XX000", "Problem reading manifest file - S3ServiceException:No user exists with the provided access key ID.,Status 404,Error XAdminUserNotFound"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The request signature we calculated does not match,Status 403,Error SignatureDoesNotMatch"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket"},
 		{codeDataLoad, ofSome, "XX000", "Load into table 'events' failed.  Check 'stl_load_errors' system table for details."},

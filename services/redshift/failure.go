@@ -50,7 +50,7 @@ func failed(ctx context.Context, err error, hidden secrets) *failure {
 	}
 	v := judge(err)
 	var of *ledgerError
-	if errors.As(err, &of) && v.code != codeConnection {
+	if errors.As(err, &of) && !v.ofCluster() {
 		v = verdict{codeLedger, ofAll}
 	}
 	said := hidden.scrub(words(err))
@@ -75,15 +75,15 @@ func words(err error) string {
 		return err.Error()
 	}
 	text := fmt.Sprintf("%s (SQLSTATE %s)", from.Message, from.Code)
+	var more *reasonsError
+	if errors.As(err, &more) { // before the detail, which is long: what is too long is cut off at its end
+		text += "; " + strings.Join(more.reasons, "; ")
+	}
 	if from.Detail != "" {
 		text += "; " + from.Detail
 	}
 	if from.Hint != "" {
 		text += "; " + from.Hint
-	}
-	var more *reasonsError
-	if errors.As(err, &more) {
-		text += "; " + strings.Join(more.reasons, "; ")
 	}
 	return text
 }
