@@ -24,29 +24,25 @@ func encrypted(w *warehouse, d *deploy.Deployment, trusted *authority) {
 	for _, table := range []string{"trusted", "untrusted", "renamed", "plaintext"} {
 		w.exec("CREATE TABLE " + table + " (n INT, text VARCHAR(100))")
 	}
-	good := w.standIn(trusted.serves("127.0.0.1"))
-	w.t.Run("trusted", func(t *testing.T) {
-		t.Parallel()
-		w := w.in(t)
-		to := w.to("trusted", "JSON 'auto'", 3600)
-		at(good, "postgres", "sslmode=verify-full")(to)
-		createRedshift(t, d, "trusted", to)
-		putAll(t, d, "trusted", rowsFrom(0, 100))
-		w.want("trusted", 100)
-	})
-	for _, c := range []refused{
-		{stream: "untrusted", change: at(w.standIn(newAuthority(w.t).serves("127.0.0.1")), "postgres", "sslmode=require"), code: "Redshift.ConnectionFailed", says: "unknown authority"},
-		{stream: "renamed", change: at(w.standIn(trusted.serves("elsewhere.example.com")), "postgres", "sslmode=verify-full"), code: "Redshift.ConnectionFailed", says: "127.0.0.1"},
+	to := w.to("trusted", "JSON 'auto'", 3600)
+	at(w.standIn(trusted.serves("127.0.0.1")), "postgres", "sslmode=verify-full")(to)
+	createRedshift(w.t, d, "trusted", to)
+	putAll(w.t, d, "trusted", rowsFrom(0, 100))
+	others, elsewhere := w.standIn(newAuthority(w.t).serves("127.0.0.1")), w.standIn(trusted.serves("elsewhere.example.com"))
+	cases := []refused{
+		{stream: "untrusted", change: at(others, "postgres", "sslmode=require"), code: "Redshift.ConnectionFailed", says: "unknown authority"},
+		{stream: "renamed", change: at(elsewhere, "postgres", "sslmode=verify-full"), code: "Redshift.ConnectionFailed", says: "127.0.0.1"},
 		{stream: "plaintext", change: at(w.addr, "postgres", "ssl=true"), code: "Redshift.ConnectionFailed", says: "SSL is not enabled on the server"},
-	} {
-		w.t.Run(c.stream, func(t *testing.T) {
-			t.Parallel()
-			w := w.in(t)
-			c.run(w, d)
-			if rows, _ := w.count(c.stream); rows != 0 {
-				t.Errorf("%d rows are loaded", rows)
-			}
-		})
+	}
+	for _, c := range cases {
+		c.begin(w, d)
+	}
+	w.want("trusted", 100)
+	for _, c := range cases {
+		c.check(w, d)
+		if rows, _ := w.count(c.stream); rows != 0 {
+			w.t.Errorf("%d rows are loaded into %s", rows, c.stream)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,20 +33,22 @@ type refused struct {
 const secretValue = "value-of-a-record"
 
 // errorsOfTheGuide has each error of the guide's list that PostgreSQL, or the stand-in before it, can produce: one delivery stream each,
-// with one try, after which its object is named in an error manifest.
+// all at once, with one try, after which its object is named in an error manifest.
 func errorsOfTheGuide(w *warehouse, d *deploy.Deployment) {
 	w.prepareErrors(d)
-	for _, c := range append(w.refusedStatements(), append(w.refusedClients(), refusedData()...)...) {
-		w.t.Run(c.stream, func(t *testing.T) {
-			t.Parallel()
-			c.run(w.in(t), d)
-		})
+	cases := slices.Concat(w.refusedStatements(), w.refusedClients(), refusedData())
+	for _, c := range cases {
+		c.begin(w, d)
 	}
-	w.t.Run("removed", func(t *testing.T) { t.Parallel(); removedObjects(w.in(t), d) })
-	w.t.Run("canceled", func(t *testing.T) { t.Parallel(); canceledByAnOperator(w.in(t), d) })
+	for _, c := range cases {
+		w.t.Run(c.stream, func(t *testing.T) { c.check(w.in(t), d) })
+	}
+	w.t.Run("removed", func(t *testing.T) { removedObjects(w.in(t), d) })
+	w.t.Run("canceled", func(t *testing.T) { canceledByAnOperator(w.in(t), d) })
 }
 
-func (c refused) run(w *warehouse, d *deploy.Deployment) {
+func (c refused) begin(w *warehouse, d *deploy.Deployment) {
+	w.t.Helper()
 	to := w.to(c.stream, "JSON 'auto'", 0)
 	if c.change != nil {
 		c.change(to)
@@ -56,6 +59,10 @@ func (c refused) run(w *warehouse, d *deploy.Deployment) {
 		record = rowsFrom(0, 1)[0]
 	}
 	putAll(w.t, d, c.stream, []string{record})
+}
+
+func (c refused) check(w *warehouse, d *deploy.Deployment) {
+	w.t.Helper()
 	entry := awaitLoadLogged(w.t, d, c.stream, c.code)
 	if !strings.Contains(entry.Detail, c.says) || entry.Message == "" || !strings.HasPrefix(entry.SetAsideAt, "s3://"+stagingBucket+"/errors/manifests/") {
 		w.t.Errorf("it is told as %+v, want the words %q", entry, c.says)

@@ -131,6 +131,7 @@ func TestRedshift(t *testing.T) {
 	trusted := newAuthority(t)
 	settings := impatient()
 	settings["HYDRANT_REDSHIFT_CA"] = trusted.file
+	settings["HYDRANT_ACK_WAIT"] = "5s" // after which what a killed loader had is another's
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: settings})
 	w := startWarehouse(t, d)
 	t.Run("rows", func(t *testing.T) { w := w.in(t); loadsRows(w, d) })

@@ -304,12 +304,12 @@ func (s *Server) query(q *pgproto3.Query, client, up net.Conn, a *answers) bool 
 		_ = client.Close()
 	}
 	<-a.over
-	switch fault {
-	case Stall:
+	if fault == Stall {
 		<-letGo
 		a.release()
 		return true
-	case Vanish:
+	}
+	if fault == Vanish {
 		s.Away()
 	}
 	return false
