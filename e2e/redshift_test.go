@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	_ "github.com/lib/pq"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/redshiftstandin"
@@ -26,6 +28,7 @@ const stagingBucket = "staging"
 // warehouse is the stand-in for Redshift in front of a PostgreSQL, and a client of it.
 type warehouse struct {
 	t    *testing.T
+	s3   string
 	addr string
 	node *pgserver.Node
 	db   *sql.DB
@@ -33,21 +36,36 @@ type warehouse struct {
 
 func startWarehouse(t *testing.T, d *deploy.Deployment) *warehouse {
 	t.Helper()
-	w := &warehouse{t: t, node: pgserver.Start(t)}
-	server, err := redshiftstandin.New(redshiftstandin.Config{
+	w := &warehouse{t: t, node: pgserver.Start(t), s3: d.S3}
+	w.addr = w.standIn(func(*redshiftstandin.Config) {})
+	w.db = w.connect(w.addr, "postgres")
+	return w
+}
+
+// standIn runs a stand-in in front of the PostgreSQL until the test ends.
+func (w *warehouse) standIn(change func(*redshiftstandin.Config)) (addr string) {
+	w.t.Helper()
+	config := redshiftstandin.Config{
 		Listen: "127.0.0.1:0", Upstream: w.node.Addr, Admin: redshiftstandin.Admin{User: pgserver.User, Password: pgserver.Password},
-		S3: redshiftstandin.S3{Endpoint: d.S3, Region: "us-east-1"},
-	}, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	must(t, err)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		S3: redshiftstandin.S3{Endpoint: w.s3, Region: "us-east-1"},
+	}
+	change(&config)
+	server, err := redshiftstandin.New(config, slog.New(slog.NewTextHandler(w.t.Output(), nil)))
+	must(w.t, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(sync.OnceFunc(func() { cancel(); <-ended }))
-	w.addr = server.Addr()
-	w.db, err = sql.Open("postgres", pgserver.URL(w.addr, pgserver.User, pgserver.Password, "postgres"))
-	must(t, err)
-	t.Cleanup(func() { _ = w.db.Close() })
-	return w
+	w.t.Cleanup(sync.OnceFunc(func() { cancel(); <-ended }))
+	return server.Addr()
+}
+
+// connect is a client of a database until the test ends, by way of a stand-in or past it.
+func (w *warehouse) connect(addr, database string) *sql.DB {
+	w.t.Helper()
+	db, err := sql.Open("postgres", pgserver.URL(addr, pgserver.User, pgserver.Password, database))
+	must(w.t, err)
+	w.t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 func (w *warehouse) exec(statement string) {
@@ -110,11 +128,17 @@ func rowsFrom(from, n int) []string {
 
 func TestRedshift(t *testing.T) {
 	t.Parallel()
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
+	trusted := newAuthority(t)
+	settings := impatient()
+	settings["HYDRANT_REDSHIFT_CA"] = trusted.file
+	settings["HYDRANT_ACK_WAIT"] = "5s" // after which what a killed loader had is another's
+	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: settings})
 	w := startWarehouse(t, d)
 	t.Run("rows", func(t *testing.T) { w := w.in(t); loadsRows(w, d) })
 	t.Run("missing table", func(t *testing.T) { w := w.in(t); missingTable(w, d) })
 	t.Run("bad rows", func(t *testing.T) { w := w.in(t); badRows(w, d) })
+	t.Run("errors", func(t *testing.T) { w := w.in(t); errorsOfTheGuide(w, d) })
+	t.Run("encrypted", func(t *testing.T) { w := w.in(t); encrypted(w, d, trusted) })
 	t.Run("killed", func(t *testing.T) { w := w.in(t); killedInTheMiddle(w, d) })
 }
 
@@ -135,13 +159,22 @@ func loadsRows(w *warehouse, d *deploy.Deployment) {
 	}
 }
 
-// missingTable loads what waited as soon as the table is there.
+// missingTable loads what waited, of several objects, as soon as the table is there, and then what comes. Nothing is set aside.
 func missingTable(w *warehouse, d *deploy.Deployment) {
 	createRedshift(w.t, d, "later", w.to("later", "JSON 'auto'", 3600))
 	putAll(w.t, d, "later", rowsFrom(0, 1000))
 	awaitLoadLogged(w.t, d, "later", "Redshift.TableNotFound")
+	putAll(w.t, d, "later", rowsFrom(1000, 500))
+	deploy.Eventually(w.t, "two objects are staged", func() bool { return len(d.Objects(stagingBucket, "later/")) >= 2 })
 	w.exec("CREATE TABLE later (n INT, text VARCHAR(100))")
-	w.want("later", 1000)
+	w.want("later", 1500)
+	putAll(w.t, d, "later", rowsFrom(1500, 500))
+	w.want("later", 2000)
+	for _, o := range d.Objects(stagingBucket, "errors/manifests/") {
+		if strings.Contains(o.Key, "/later-") {
+			w.t.Errorf("%s is set aside", o.Body)
+		}
+	}
 }
 
 // badRows costs the object that a bad row is in, and no other.
@@ -192,19 +225,25 @@ func killedInTheMiddle(w *warehouse, d *deploy.Deployment) {
 }
 
 // awaitLoadLogged waits for an entry of a code in the error log of the loads.
-func awaitLoadLogged(t *testing.T, d *deploy.Deployment, name, code string) {
+func awaitLoadLogged(t *testing.T, d *deploy.Deployment, name, code string) (entry delivery.LogEntry) {
 	t.Helper()
-	for n := 1; ; n++ {
-		log := messages(t, d, "ERRORS", "errors."+name+".RedshiftDelivery", n)
-		entry, err := delivery.DecodeLogEntry(log[n-1])
-		if err != nil {
-			t.Fatal(err)
+	log, err := d.JetStream().Stream(t.Context(), "ERRORS")
+	must(t, err)
+	next := uint64(1)
+	deploy.Eventually(t, code+" of "+name+" is in the error log", func() bool {
+		m, err := log.GetMsg(t.Context(), next, jetstream.WithGetMsgSubject("errors."+name+".RedshiftDelivery"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false
 		}
-		if strings.Contains(fmt.Sprintf("%+v", entry), pgserver.Password) && pgserver.Password != "" {
-			t.Errorf("the error log has the password: %+v", entry)
+		must(t, err)
+		next = m.Sequence + 1
+		entry, err = delivery.DecodeLogEntry(m.Data)
+		must(t, err)
+		wantNoSecrets(t, string(m.Data))
+		if entry.ErrorCode != code {
+			t.Logf("%s has %s: %s", name, entry.ErrorCode, entry.Detail)
 		}
-		if entry.ErrorCode == code {
-			return
-		}
-	}
+		return entry.ErrorCode == code
+	})
+	return entry
 }

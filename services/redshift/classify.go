@@ -100,6 +100,15 @@ type verdict struct {
 	scope scope
 }
 
+// ofCluster tells what is wrong with more than a table, and so is the same whether the ledger or the table to load into met it first.
+func (v verdict) ofCluster() bool {
+	switch v.code {
+	case codeConnection, codeAuthentication, codeDatabaseNotFound, codeReadOnly, codeDiskFull:
+		return true
+	}
+	return false
+}
+
 // judge reads an error of the database, or of the way there. What it does not know may be some object's fault as long as it was
 // the server that said it.
 func judge(err error) verdict {
@@ -146,7 +155,7 @@ func texts() []told {
 		all(codeTableNotFound, `nonexistent table|(?:relation|table|schema) .* (?:does not exist|not found)`),
 		all(codeRegion, `must be addressed using the specified endpoint|permanentredirect|authorizationheadermalformed|wrong region|region .* is wrong|different region`),
 		all(codeAccessDenied, `not authorized to (?:get credentials of role|assume)|unable to assume|assume ?role|role .* (?:is not valid|not associated|does not exist)`),
-		all(codeBucketDenied, `accessdenied|access denied|invalidaccesskeyid|signaturedoesnotmatch|(?:s3|bucket).*(?:forbidden|\b403\b)|expiredtoken|token has expired|nosuchbucket|the specified bucket does not exist`),
+		all(codeBucketDenied, `accessdenied|access denied|access ?key ?id|signaturedoesnotmatch|(?:s3|bucket).*(?:forbidden|\b403\b)|expiredtoken|token has expired|nosuchbucket|the specified bucket does not exist`),
 		some(codeMissingFile, `nosuchkey|specified s3 prefix .* does not exist|mandatory (?:url|file)|problem reading manifest|manifest file is not (?:in|found)|key does not exist`),
 		all(codeColumnMismatch, `number of jsonpaths and the number of columns|jsonpaths?.*(?:match|mismatch)`),
 		all(codeJSONPaths, `invalid jsonpath|jsonpaths?(?: file)?.*(?:format|parse|not supported|not found|invalid)`),

@@ -33,6 +33,7 @@ func TestEveryCodeOfTheGuide(t *testing.T) {
 		{codeAccessDenied, ofAll, "XX000", "Not authorized to get credentials of role arn:aws:iam::1:role/load"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 1A2B,ExtRid x,CanRetry 1"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The AWS Access Key Id you provided does not exist in our records.,Status 403,Error InvalidAccessKeyId"},
+		{codeBucketDenied, ofAll, "XX000", "Problem reading manifest file - S3ServiceException:No user exists with the provided access key ID.,Status 404,Error XAdminUserNotFound"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The request signature we calculated does not match,Status 403,Error SignatureDoesNotMatch"},
 		{codeBucketDenied, ofAll, "XX000", "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket"},
 		{codeDataLoad, ofSome, "XX000", "Load into table 'events' failed.  Check 'stl_load_errors' system table for details."},
@@ -118,4 +119,45 @@ func FuzzJudge(f *testing.F) {
 			t.Errorf("%q %q %q is told as %+v", state, says, detail, told)
 		}
 	})
+}
+
+// TestNothingOfARecordIsTold has servers quote what they could not load.
+func TestNothingOfARecordIsTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ state, says, detail, reason, want string }{
+		{"22P02", `invalid input syntax for type integer: "hidden"`, "", "", "invalid input syntax for type integer: (not shown) (SQLSTATE 22P02)"},
+		{"22P02", `invalid input syntax for type integer: "he said "hidden" aloud"`, "", "", "invalid input syntax for type integer: (not shown) (SQLSTATE 22P02)"},
+		{"22P02", "invalid input syntax for type json: \"two\nlines, hidden\"", "", "", "invalid input syntax for type json: (not shown) (SQLSTATE 22P02)"},
+		{"22003", `value "4711hidden" is out of range for type integer`, "", "", "value (not shown) is out of range for type integer (SQLSTATE 22003)"},
+		{
+			"23502", `null value in column "n" of relation "events" violates not-null constraint`, "Failing row contains (null, hid)den).", "",
+			`null value in column "n" of relation "events" violates not-null constraint (SQLSTATE 23502); Failing row contains (not shown).`,
+		},
+		{"23514", "new row violates a check constraint", "Failing row contains (1, hidden", "", "new row violates a check constraint (SQLSTATE 23514); Failing row contains (not shown)"},
+		{"23505", "duplicate key value", "Key (text)=(hidden) already exists.", "", "duplicate key value (SQLSTATE 23505); Key (text)=(not shown) already exists."},
+		{
+			"XX000", "Load into table 'events' failed.  Check 'stl_load_errors' system table for details.", "",
+			`s3://data/a line 7 column "n": Invalid digit, Value 'h', Pos 0, Type: Integer (1207)`,
+			`Load into table 'events' failed.  Check 'stl_load_errors' system table for details. (SQLSTATE XX000); ` +
+				`s3://data/a line 7 column "n": Invalid digit, Value (not shown), Pos 0, Type: Integer (1207)`,
+		},
+		{"XX000", "nobody knows this: 'hidden'", "", "", "nobody knows this: (not shown) (SQLSTATE XX000)"},
+	} {
+		var err error = &pq.Error{Severity: "ERROR", Code: pqerror.Code(c.state), Message: c.says, Detail: c.detail}
+		if c.reason != "" {
+			err = &reasonsError{err: err, reasons: []string{c.reason}}
+		}
+		wantEqual(t, "what is told", failed(t.Context(), err, nil).err.Error(), c.want)
+	}
+}
+
+// TestWhatTheLedgerMeetsFirst tells what is wrong with the cluster as that, and not as the ledger's fault.
+func TestWhatTheLedgerMeetsFirst(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]string{
+		"25006": codeReadOnly, "53100": codeDiskFull, "28P01": codeAuthentication, "3D000": codeDatabaseNotFound, "57P01": codeConnection,
+		"42P01": codeLedger, "42703": codeLedger, "42501": codeLedger, "57014": codeLedger,
+	} {
+		wantEqual(t, state, failed(t.Context(), &ledgerError{&pq.Error{Code: pqerror.Code(state)}}, nil).code, want)
+	}
 }

@@ -67,11 +67,13 @@ func openDatabase(to target, cfg Config) *database {
 	return &database{target: to, DB: db}
 }
 
-// connection is how a target is connected to. Nothing is taken from the environment or the files of libpq.
+// connection is how a target is connected to. Nothing is taken from the environment; of libpq's files only a certificate that the
+// service's user has in its home directory, for servers that ask clients for one.
 func (c Config) connection(to target) pq.Config {
+	mode, authorities := c.encryption(to.url.SSLMode)
 	return pq.Config{
 		Host: to.url.Host, Port: uint16(to.url.Port), Database: to.url.Database, User: to.user, Password: to.password,
-		SSLMode: pq.SSLMode(to.url.SSLMode), SSLRootCert: c.RedshiftCA, SSLSNI: true, ConnectTimeout: c.ConnectTimeout,
+		SSLMode: mode, SSLRootCert: authorities, SSLSNI: true, ConnectTimeout: c.ConnectTimeout,
 		ApplicationName: "hydrant", ClientEncoding: "UTF8", Datestyle: "ISO, MDY", MinProtocolVersion: "3.0", MaxProtocolVersion: "3.0",
 	}
 }
@@ -145,6 +147,7 @@ func (c *connection) ExecContext(ctx context.Context, query string, args []drive
 // QueryContext implements driver.QueryerContext.
 func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	c.line.readUntil(ctx)
+	defer c.cutAfter(ctx)()
 	rows, err := c.pqConn.QueryContext(ctx, query, args)
 	return rows, lost(err)
 }
@@ -180,6 +183,17 @@ func lost(err error) error {
 		return fmt.Errorf("%w: %s", errBroken, err) //nolint:errorlint // the cause must not be seen: see above
 	}
 	return err
+}
+
+// answered tells that an error is the server's word that a transaction was not carried out. What ends a connection, or the server, or is
+// asked for by an operator, may come after the commit.
+func answered(err error) bool {
+	var from *pq.Error
+	if !errors.As(err, &from) || from.Severity != "ERROR" {
+		return false
+	}
+	class := from.Code.Class()
+	return class != "08" && class != "57"
 }
 
 // discard closes a connection instead of keeping it for the next COPY.

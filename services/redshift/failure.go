@@ -1,6 +1,7 @@
 package redshift
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,13 @@ func (f *failure) describe() *delivery.Error {
 	return e
 }
 
+// because is the failure with something that has to be known of it, told first: what is too long is cut off at its end.
+func (f *failure) because(what string) *failure {
+	more := *f
+	more.err = fmt.Errorf("%s: %w", what, f.err)
+	return &more
+}
+
 // failed judges an error of a load. Whatever the server said is in it without the secrets.
 func failed(ctx context.Context, err error, hidden secrets) *failure {
 	var known *delivery.Error
@@ -38,46 +46,48 @@ func failed(ctx context.Context, err error, hidden secrets) *failure {
 	case errors.Is(err, delivery.ErrNotHeld), ctx.Err() != nil:
 		return &failure{verdict: verdict{codeInternal, ofAll}, err: err, stopping: true}
 	case errors.As(err, &known):
-		return &failure{verdict: verdict{known.Code, ofAll}, err: known.Err, message: known.Message}
+		return &failure{verdict: verdict{known.Code, ofAll}, err: cmp.Or(known.Err, err), message: known.Message}
 	}
 	v := judge(err)
 	var of *ledgerError
-	if errors.As(err, &of) && v.code != codeConnection {
+	if errors.As(err, &of) && !v.ofCluster() {
 		v = verdict{codeLedger, ofAll}
 	}
-	said := hidden.scrub(words(err))
-	if v.code == codeDataLoad {
-		said = withoutValues(said)
+	said := words(err)
+	if v.scope == ofSome { // the data's fault, or that of what nobody knows
+		for i := range said {
+			said[i] = withoutValues(said[i])
+		}
 	}
-	return &failure{verdict: v, err: errors.New(said)}
+	return &failure{verdict: v, err: errors.New(hidden.scrub(strings.Join(said, "; ")))}
 }
 
-// withoutValues leaves out what a server quotes of the data that it could not load.
+// withoutValues leaves out what a server quotes of the data that it could not load, up to the last quote there is: a value may have some
+// of its own.
 func withoutValues(said string) string {
-	for _, quoted := range []string{`(: |[Vv]alue )"[^"]*"?`, `(: |[Vv]alue )'[^']*'?`} {
-		said = regexp.MustCompile(quoted).ReplaceAllString(said, "$1(not shown)")
+	for _, quoted := range []string{`(: |[Vv]alue )(?:".*"|"[^"]*$)`, `(: |[Vv]alue )(?:'.*'|'[^']*$)`, `([Rr]ow contains |\)=)(?:\(.*\)|\([^)]*$)`} {
+		said = regexp.MustCompile(`(?s)`+quoted).ReplaceAllString(said, "$1(not shown)")
 	}
 	return said
 }
 
-// words are the server's own, the hint and the detail among them.
-func words(err error) string {
+// words are the server's own, the reasons before the detail, which is long: what is too long is cut off at its end.
+func words(err error) []string {
 	var from *pq.Error
 	if !errors.As(err, &from) {
-		return err.Error()
+		return []string{err.Error()}
 	}
-	text := fmt.Sprintf("%s (SQLSTATE %s)", from.Message, from.Code)
-	if from.Detail != "" {
-		text += "; " + from.Detail
-	}
-	if from.Hint != "" {
-		text += "; " + from.Hint
-	}
+	said := []string{fmt.Sprintf("%s (SQLSTATE %s)", from.Message, from.Code)}
 	var more *reasonsError
 	if errors.As(err, &more) {
-		text += "; " + strings.Join(more.reasons, "; ")
+		said = append(said, more.reasons...)
 	}
-	return text
+	for _, text := range []string{from.Detail, from.Hint} {
+		if text != "" {
+			said = append(said, text)
+		}
+	}
+	return said
 }
 
 // ledgerError says that it is the ledger which cannot be used, and not the table to load into.

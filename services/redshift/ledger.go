@@ -110,11 +110,34 @@ func (l ledger) tidy(stream names.StreamID, now time.Time) (string, error) {
 
 // loaded asks which of the batches are in the ledger.
 func (l ledger) loaded(ctx context.Context, conn *sql.Conn, ids []batch.ID) (found map[batch.ID]bool, err error) {
-	list, err := batchList(ids)
+	question, err := l.question(ids)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := conn.QueryContext(ctx, "SELECT DISTINCT batch_id FROM "+l.table+" WHERE batch_id IN ("+list+")")
+	return readIDs(ctx, conn, question)
+}
+
+// settled is loaded for when nobody may have the last word later: it waits for the lock, which a transaction has that still runs on
+// the server though its client is gone. A read alone would not see what that is about to commit. It is one simple query, so that
+// the lock waits for no client either.
+func (l ledger) settled(ctx context.Context, conn *sql.Conn, ids []batch.ID) (found map[batch.ID]bool, err error) {
+	question, err := l.question(ids)
+	if err != nil {
+		return nil, err
+	}
+	if found, err = readIDs(ctx, conn, "BEGIN; LOCK TABLE "+l.table+"; "+question+"; COMMIT"); err != nil {
+		rollback(ctx, conn)
+	}
+	return found, err
+}
+
+func (l ledger) question(ids []batch.ID) (string, error) {
+	list, err := batchList(ids)
+	return "SELECT DISTINCT batch_id FROM " + l.table + " WHERE batch_id IN (" + list + ")", err
+}
+
+func readIDs(ctx context.Context, conn *sql.Conn, query string) (found map[batch.ID]bool, err error) {
+	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}

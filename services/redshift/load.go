@@ -54,8 +54,9 @@ func (l *loader) open(to target) {
 
 // copyResult is what became of the objects of one COPY.
 type copyResult struct {
-	already map[batch.ID]bool // those that were loaded before: then the COPY was not carried out, and the others are to be tried again
-	ran     bool              // a COPY was sent
+	already    map[batch.ID]bool // those that were loaded before: then the COPY was not carried out, and the others are to be tried again
+	ran        bool              // a COPY was sent
+	unanswered bool              // and what became of it is not known
 }
 
 // load loads all of the objects with one COPY, or none. Its error is judged, and nil if they are loaded, or some were.
@@ -157,7 +158,7 @@ func (l *loader) explain(ctx context.Context, conn *sql.Conn, objects []*object,
 	if divided(cause) && !l.without {
 		already, err := l.ledger.loaded(ctx, conn, ids(objects))
 		if err != nil {
-			return copyResult{}, &ledgerError{err}
+			return copyResult{unanswered: true}, &ledgerError{err} // some are loaded, and it is not known which
 		}
 		if len(already) > 0 {
 			return copyResult{already: already}, nil
@@ -168,7 +169,7 @@ func (l *loader) explain(ctx context.Context, conn *sql.Conn, objects []*object,
 		l.probed = false // somebody removed it: look again at the next try
 		return copyResult{ran: true}, &ledgerError{cause}
 	}
-	return copyResult{ran: true}, withReasons(ctx, conn, cause)
+	return copyResult{ran: true, unanswered: !answered(cause)}, withReasons(ctx, conn, cause)
 }
 
 // tidy removes old rows of the ledger.

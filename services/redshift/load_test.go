@@ -33,6 +33,7 @@ func wantLoaded(t *testing.T, result copyResult, f *failure, already string) {
 }
 
 func TestACopyAndItsNoteAreOne(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	l, stream := wh.loader(), wh.stream()
 	result, f := l.load(t.Context(), stream, wh.objects("a b"), always)
@@ -72,6 +73,7 @@ func wantFailure(t *testing.T, f *failure, code string, of scope) {
 
 // TestAnAnswerIsLost has the transaction carried out and nobody told.
 func TestAnAnswerIsLost(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	l, stream := wh.loader(), wh.stream()
 	wh.front.Next(fakeredshift.Lose)
@@ -93,6 +95,7 @@ func TestAnAnswerIsLost(t *testing.T) {
 
 // TestTwoLoadTheSame has several processes load the same objects, and others, at once: none ends before each has begun.
 func TestTwoLoadTheSame(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	stream := wh.stream()
 	l, f := wh.loader().load(t.Context(), stream, wh.objects("before"), always)
@@ -127,6 +130,7 @@ func TestTwoLoadTheSame(t *testing.T) {
 
 // TestAProcessWakesLate stops one that has sent its COPY and does not hear the answer, and one that has not sent it yet.
 func TestAProcessWakesLate(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	stream := wh.stream()
 	l, other := wh.loader(), wh.loader()
@@ -153,6 +157,7 @@ func TestAProcessWakesLate(t *testing.T) {
 }
 
 func TestWhatIsNotHeldIsNotLoaded(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	calls := 0
 	_, f := wh.loader().load(t.Context(), wh.stream(), wh.objects("a"), func() error {
@@ -169,6 +174,7 @@ func TestWhatIsNotHeldIsNotLoaded(t *testing.T) {
 
 // TestTheServiceStops has the context end while a COPY runs: the server is asked to give it up, and does.
 func TestTheServiceStops(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	l, stream := wh.loader(), wh.stream()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -185,6 +191,7 @@ func TestTheServiceStops(t *testing.T) {
 
 // TestAStatementTakesTooLong has the server end it by itself.
 func TestAStatementTakesTooLong(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	wh.cfg.CopyTimeout = time.Second
 	wh.front.Do(func(string) string { return "SELECT pg_sleep(600)" })
@@ -197,6 +204,7 @@ func TestAStatementTakesTooLong(t *testing.T) {
 
 // TestIdleConnectionsAreClosed waits for the database's side of it.
 func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	wh.cfg.IdleTime = time.Millisecond
 	result, f := wh.loader().load(t.Context(), wh.stream(), wh.objects("a"), always)
@@ -206,6 +214,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 
 // TestFailuresOfTheGuide has PostgreSQL itself fail in each way of the guide's list that it knows.
 func TestFailuresOfTheGuide(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	wh.exec("CREATE TABLE strict (n INT NOT NULL); CREATE TABLE short (s VARCHAR(3))")
 	table := func(name string) func(*types.RedshiftDestinationDescription) {
@@ -269,6 +278,7 @@ func regexpPort(url, port string) string {
 
 // TestPrivileges has a user who may load and not make tables, and one who may do neither.
 func TestPrivileges(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	wh.exec("CREATE ROLE " + wh.database + "_loader LOGIN PASSWORD 'l0ader-pw'; GRANT SELECT ON events TO " + wh.database + "_loader")
 	stream := wh.stream(func(d *types.RedshiftDestinationDescription) { d.Username = aws.String(wh.database + "_loader") })
@@ -298,6 +308,7 @@ func TestPrivileges(t *testing.T) {
 
 // TestTheLedgerIsRemoved has somebody drop it while it is in use: it is made anew, and no failure of the table to load into.
 func TestTheLedgerIsRemoved(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	l, stream := wh.loader(), wh.stream()
 	result, f := l.load(t.Context(), stream, wh.objects("a"), always)
@@ -317,6 +328,7 @@ func TestTheLedgerIsRemoved(t *testing.T) {
 }
 
 func TestOldRowsOfTheLedger(t *testing.T) {
+	t.Parallel()
 	wh := newWarehouse(t)
 	l, stream := wh.loader(), wh.stream()
 	_, f := l.load(t.Context(), stream, wh.objects("new"), always)

@@ -25,6 +25,8 @@ type object struct {
 type progress struct {
 	// Alone tells that it failed when it was loaded by itself, so that it is not loaded with others again.
 	Alone bool `json:"alone,omitempty"`
+	// Unanswered tells that a COPY of it was sent and no answer came, so that it may be loaded.
+	Unanswered bool `json:"unanswered,omitempty"`
 	// Aside is the manifest that it was about to be set aside in, as s3://bucket/key. Whether it is, that manifest's being there tells.
 	Aside   string   `json:"aside,omitempty"`
 	AsideID batch.ID `json:"aside_id,omitempty"`
@@ -33,11 +35,15 @@ type progress struct {
 // retryKey is what an object's failures are kept under. The batch that it is of may have failures of another leg.
 func retryKey(id batch.ID) batch.ID { return batch.ID(names.LegRedshift) + "." + id }
 
-// recalled puts what is kept of the failures of an object beside it. What cannot be read is as none, but for since when.
+// recalled puts what is kept of the failures of an object beside it. What cannot be read is as none, but for since when. An object that
+// was handed out more often than a failure of it was written down was in the hands of somebody who did not get to say what became of it.
 func recalled(from *staging.Object, f delivery.Failures) *object {
 	o := &object{Object: from, before: f}
 	if len(f.Progress) > 0 && json.Unmarshal(f.Progress, &o.progress) != nil {
 		o.progress = progress{}
+	}
+	if from.Attempt > o.attempts() {
+		o.progress.Unanswered = true
 	}
 	return o
 }

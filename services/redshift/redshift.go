@@ -4,13 +4,14 @@
 //   - Each staged object is loaded once, whichever answer is lost, however many processes try, and wherever one is killed or stopped:
 //     the COPY and the note of it in a ledger table are one transaction, which begins by locking the ledger.
 //   - Or it is set aside when the retry duration is over, counted from its first failure, whoever tried it: in a manifest in S3,
-//     ready for a COPY by hand.
+//     ready for a COPY by hand. The ledger is asked before.
 //   - An object that cannot be loaded costs no other: the others are loaded without it.
 //   - An object leaves the queue of staged objects only when it is one or the other.
 //   - One COPY at a time runs for a delivery stream.
 //
 // Not guaranteed: once where the database's user may not use the ledger table. Then a lost answer loads again, and the error log says
-// so. Nor, where a process is stopped in the middle of writing an error manifest and another loads the objects meanwhile, that
+// so. Nor, where an answer was lost and the ledger cannot be asked for long, that what is set aside is not loaded: then the log says so.
+// Nor, where a process is stopped in the middle of writing an error manifest and another loads the objects meanwhile, that
 // they are in one place only.
 package redshift
 
@@ -143,7 +144,7 @@ var _ service.Service = (*Service)(nil)
 
 // New returns a service, or says which setting is wrong.
 func New(cfg Config, rt service.Runtime) (*Service, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := errors.Join(cfg.Validate(), cfg.checkAuthorities()); err != nil {
 		return nil, err
 	}
 	points, err := datapoints.NewRecorder("redshift", rt.Metrics, rt.Log)

@@ -122,6 +122,9 @@ func (r *round) once(ctx context.Context, objects []*object) *failure {
 		if result.ran {
 			r.told(f)
 		}
+		for _, o := range left {
+			o.progress.Unanswered = o.progress.Unanswered || result.unanswered
+		}
 		if f != nil || len(result.already) == 0 {
 			return f
 		}

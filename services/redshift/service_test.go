@@ -163,6 +163,7 @@ func (p *plant) aside() (manifests []string) {
 }
 
 func TestStagedObjectsAreLoaded(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t)
 	p.stage("a b c")
 	p.start()
@@ -182,6 +183,7 @@ func TestStagedObjectsAreLoaded(t *testing.T) {
 }
 
 func TestABadObjectEndsInAManifest(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, retryFor(0))
 	p.stage("a b bad c d")
 	p.start()
@@ -201,6 +203,7 @@ func TestABadObjectEndsInAManifest(t *testing.T) {
 
 // TestATableThatComesLater loads the backlog by itself once the table is there.
 func TestATableThatComesLater(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t)
 	p.exec("ALTER TABLE events RENAME TO later")
 	p.stage("a b")
@@ -219,6 +222,7 @@ func TestATableThatComesLater(t *testing.T) {
 
 // TestTheRetryDurationIsOver counts from the first failure, whoever tried.
 func TestTheRetryDurationIsOver(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, retryFor(2*time.Second))
 	p.exec("DROP TABLE events")
 	p.stage("a b c")
@@ -240,6 +244,7 @@ func TestTheRetryDurationIsOver(t *testing.T) {
 
 // TestTheErrorManifestCannotBeWritten loses the answer and refuses, for a while: the object waits, and is in one manifest.
 func TestTheErrorManifestCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, retryFor(0))
 	refused := 0
 	heal := p.s3.First("PutObject", "/errors/", func(_ http.Handler, w http.ResponseWriter, _ *http.Request) {
@@ -262,6 +267,7 @@ func TestTheErrorManifestCannotBeWritten(t *testing.T) {
 
 // TestTheLedgerIsNotPermitted says so once, and loads.
 func TestTheLedgerIsNotPermitted(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t)
 	p.exec("CREATE ROLE " + p.database + "_loader LOGIN PASSWORD 'l0ader-pw'; GRANT INSERT ON events TO " + p.database + "_loader")
 	_, err := p.catalog.Update(t.Context(), p.doc.Name, func(d *catalog.DeliveryStream) error {
@@ -283,6 +289,7 @@ func TestTheLedgerIsNotPermitted(t *testing.T) {
 
 // TestTwoServices has two on one delivery stream, of which answers are lost and one is stopped again and again.
 func TestTwoServices(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t)
 	p.cfg.CopyObjects = 7
 	p.start()
@@ -306,6 +313,7 @@ func TestTwoServices(t *testing.T) {
 // TestACrashBeforeTheAcknowledgement has an object in its error manifest, and nobody told: it is not loaded any more, and not set
 // aside again.
 func TestACrashBeforeTheAcknowledgement(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, retryFor(0))
 	p.stage("bad")
 	lost := p.front.Copies()
@@ -341,6 +349,7 @@ func (p *plant) installation() string {
 
 // TestSecretsAreNowhere looks for them in everything that the service leaves.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, retryFor(0))
 	p.front.Do(func(copy string) string { return raise("42601", "syntax error at or near "+copy) })
 	p.stage("a")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"hydrant/shared/batch"
@@ -44,9 +43,7 @@ func (t *try) run(ctx context.Context) {
 	}
 	t.count(loaded, failures)
 	t.succeeded(ctx, loaded)
-	for f, objects := range failures {
-		t.failed(ctx, f, objects)
-	}
+	t.failed(ctx, failures)
 }
 
 // held asks whether the objects may be another's, in the words that whatever writes to S3 knows.
@@ -173,31 +170,33 @@ func (t *try) see(ctx context.Context, objects []*object, outcome func(*object) 
 	}
 }
 
-// failed deals with objects that failed for one reason: they are tried again, or set aside where their time is over.
-func (t *try) failed(ctx context.Context, f *failure, objects []*object) {
-	if f.stopping {
-		t.queue.HandBack(0, staged(objects)...)
-		return
-	}
-	t.metrics.failed(t.stream.Name, f.code)
-	var over, again []*object
-	for _, o := range objects {
-		if o.over(t.now(), retryDuration(t.stream)) {
-			over = append(over, o)
-		} else {
-			again = append(again, o)
+// failed deals with the objects that failed, by the reason: they are tried again, or their time is over.
+func (t *try) failed(ctx context.Context, failures map[*failure][]*object) {
+	over := map[*failure][]*object{}
+	for f, objects := range failures {
+		if f.stopping {
+			t.queue.HandBack(0, staged(objects)...)
+			continue
 		}
-	}
-	if len(again) > 0 {
+		t.metrics.failed(t.stream.Name, f.code)
+		var again []*object
+		for _, o := range objects {
+			if o.over(t.now(), retryDuration(t.stream)) {
+				over[f] = append(over[f], o)
+			} else {
+				again = append(again, o)
+			}
+		}
 		t.again(ctx, f, again)
 	}
-	if len(over) > 0 {
-		t.giveUp(ctx, f, over)
-	}
+	t.end(ctx, over)
 }
 
 // again keeps that the objects failed, and hands them back.
 func (t *try) again(ctx context.Context, f *failure, objects []*object) {
+	if len(objects) == 0 {
+		return
+	}
 	entry := t.errors.Entry(f.describe())
 	entry.Batch, entry.Attempt = objects[0].Batch, objects[0].attempts()
 	for _, o := range objects {
@@ -221,47 +220,6 @@ func (t *try) keep(ctx context.Context, o *object) (stored bool, err error) {
 	return t.retries.Write(ctx, retryKey(o.Batch), o.before, data)
 }
 
-// giveUp names the objects in an error manifest. Which one is kept before, so that an attempt after a kill or a lost answer looks for
-// that one first.
-func (t *try) giveUp(ctx context.Context, f *failure, objects []*object) {
-	at, err := t.manifests.object(t.stream, skipped, objects)
-	if err != nil {
-		t.notGivenUp(ctx, err, objects)
-		return
-	}
-	for _, o := range objects {
-		o.progress.Aside, o.progress.AsideID = at.String(), at.Batch
-		if stored, err := t.keep(ctx, o); err != nil || !stored {
-			t.log.Warn("objects handed back: it could not be kept where they are set aside", "error", err)
-			t.queue.HandBack(t.delay(o.attempts()), staged(objects)...)
-			return
-		}
-	}
-	at.Metadata = asideMetadata(f, objects)
-	faultpoint.Hit("redshift.before-error-manifest")
-	err = t.manifests.write(ctx, at, objects, t.held(objects))
-	faultpoint.Hit("redshift.error-manifest")
-	if err != nil {
-		t.notGivenUp(ctx, err, objects)
-		return
-	}
-	t.setAside(ctx, at, objects, f)
-}
-
-// notGivenUp hands back objects for which no error manifest could be written: nothing is dropped.
-func (t *try) notGivenUp(ctx context.Context, err error, objects []*object) {
-	f := failed(ctx, err, nil)
-	if f.stopping {
-		t.queue.HandBack(0, staged(objects)...)
-		return
-	}
-	entry := t.errors.Entry(f.describe())
-	entry.Batch, entry.Attempt = objects[0].Batch, objects[0].attempts()
-	t.log.Error("objects handed back: their error manifest could not be written", "objects", len(objects), "code", f.code, "error", entry.Detail)
-	t.errors.Failed(ctx, t.stream, entry)
-	t.queue.HandBack(t.delay(objects[0].attempts()), staged(objects)...)
-}
-
 // warnOfLedger says once that objects may be loaded twice.
 func (t *try) warnOfLedger(ctx context.Context) {
 	if !t.loader.without {
@@ -275,36 +233,4 @@ func (t *try) warnOfLedger(ctx context.Context) {
 	why := &delivery.Error{Code: codeLedgerNotPermitted, Message: message(codeLedgerNotPermitted)}
 	t.log.Warn("the ledger cannot be used: objects may be loaded twice", "table", t.ledger.table, "database", location(t.stream))
 	t.errors.Warned(ctx, t.stream, t.errors.Entry(why))
-}
-
-// asideMetadata says why, beside the manifest.
-func asideMetadata(f *failure, objects []*object) map[string]string {
-	records := 0
-	for _, o := range objects {
-		records += o.Records
-	}
-	return map[string]string{
-		objectstore.MetadataRecords: strconv.Itoa(records), metadataCode: f.code, metadataReason: ascii(f.err.Error()),
-	}
-}
-
-// Metadata of an error manifest, for who finds it.
-const (
-	metadataCode   = "hydrant-code"
-	metadataReason = "hydrant-reason"
-	mostReason     = 500
-)
-
-// ascii is text as the value of a header: anything else becomes '?'.
-func ascii(text string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return '?'
-		}
-		return r
-	}, text)
-	return strings.TrimSpace(clean[:min(len(clean), mostReason)])
 }

@@ -2,6 +2,7 @@ package fakeredshift
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -19,10 +21,12 @@ type Fault int
 
 // The faults there are. They take one query with a COPY.
 const (
-	None  Fault = iota
-	Lose        // the query is carried out, and the connection breaks instead of the answer
-	Stall       // the query is carried out, and there is no answer until the test lets go
-	Break       // the connection breaks before the query is carried out
+	None   Fault = iota
+	Lose         // the query is carried out, and the connection breaks instead of the answer
+	Stall        // the query is carried out, and there is no answer until the test lets go
+	Break        // the connection breaks before the query is carried out
+	Leave        // the client's connection breaks at once, and the query is carried out to its end
+	Vanish       // as Lose, and no connection is taken before Return
 )
 
 // Server is the database as its clients see it.
@@ -34,13 +38,17 @@ type Server struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	do     func(copy string) string
-	fault  Fault
-	copies []string
-	conns  map[net.Conn]bool
-	letGo  chan struct{}
-	sent   chan struct{} // closed at the next query with a COPY
+	started atomic.Int64
+
+	mu          sync.Mutex
+	certificate *tls.Certificate
+	do          func(copy string) string
+	fault       Fault
+	away        bool
+	copies      []string
+	conns       map[net.Conn]bool
+	letGo       chan struct{}
+	sent        chan struct{} // closed at the next query with a COPY
 }
 
 // Start puts a proxy before a PostgreSQL until the test ends. What do makes of a COPY is carried out instead of it.
@@ -78,6 +86,23 @@ func (s *Server) Next(f Fault) (sent <-chan struct{}) {
 	return s.sent
 }
 
+// Away breaks all connections and takes no other until Return.
+func (s *Server) Away() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+	for conn := range s.conns {
+		_ = conn.Close()
+	}
+}
+
+// Return takes connections again.
+func (s *Server) Return() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
+}
+
 // LetGo ends the stalls there are.
 func (s *Server) LetGo() {
 	s.mu.Lock()
@@ -92,6 +117,16 @@ func (s *Server) Do(do func(copy string) string) {
 	defer s.mu.Unlock()
 	s.do = do
 }
+
+// Encrypt has the server encrypt from now on, with a certificate, or not at all without one.
+func (s *Server) Encrypt(with *tls.Certificate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.certificate = with
+}
+
+// Started is how many clients have said who they are.
+func (s *Server) Started() int { return int(s.started.Load()) }
 
 // Copies are the COPYs that came.
 func (s *Server) Copies() []string {
@@ -113,9 +148,10 @@ func (s *Server) accept() {
 		if err != nil {
 			return
 		}
-		s.mu.Lock()
-		s.conns[conn] = true
-		s.mu.Unlock()
+		if !s.take(conn) {
+			_ = conn.Close()
+			continue
+		}
 		s.running.Go(func() {
 			s.serve(conn)
 			_ = conn.Close()
@@ -126,6 +162,16 @@ func (s *Server) accept() {
 	}
 }
 
+func (s *Server) take(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return false
+	}
+	s.conns[conn] = true
+	return true
+}
+
 // serve sees one client through: its start is passed on as it is, and after it each message is looked at.
 func (s *Server) serve(client net.Conn) {
 	up, err := new(net.Dialer).DialContext(context.Background(), "tcp", s.upstream)
@@ -133,7 +179,8 @@ func (s *Server) serve(client net.Conn) {
 		return
 	}
 	defer func() { _ = up.Close() }()
-	if s.startup(client, up) != nil {
+	client, err = s.startup(client, up)
+	if err != nil {
 		return
 	}
 	a := &answers{to: client}
@@ -153,32 +200,49 @@ const (
 	cancelRequest = 80877102
 )
 
-func (s *Server) startup(client, up net.Conn) error {
+// startup passes on how a client begins, and returns its connection, which is another where it asked for encryption and there is some.
+func (s *Server) startup(client, up net.Conn) (net.Conn, error) {
 	for {
 		head := make([]byte, 8)
 		if _, err := io.ReadFull(client, head); err != nil {
-			return err
+			return nil, err
 		}
 		code := binary.BigEndian.Uint32(head[4:])
 		if code == sslRequest {
-			if _, err := client.Write([]byte("N")); err != nil {
-				return err
+			var err error
+			if client, err = s.encrypt(client); err != nil {
+				return nil, err
 			}
 			continue
 		}
 		rest := make([]byte, binary.BigEndian.Uint32(head)-8)
 		if _, err := io.ReadFull(client, rest); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := up.Write(append(head, rest...)); err != nil {
-			return err
+			return nil, err
 		}
 		if code == cancelRequest {
 			_, _ = io.Copy(io.Discard, up) // it closes the connection
-			return errors.New("a request to cancel")
+			return nil, errors.New("a request to cancel")
 		}
-		return nil
+		s.started.Add(1)
+		return client, nil
 	}
+}
+
+func (s *Server) encrypt(client net.Conn) (net.Conn, error) {
+	s.mu.Lock()
+	certificate := s.certificate
+	s.mu.Unlock()
+	if certificate == nil {
+		_, err := client.Write([]byte("N"))
+		return client, err
+	}
+	if _, err := client.Write([]byte("S")); err != nil {
+		return nil, err
+	}
+	return tls.Server(client, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}), nil
 }
 
 // queries passes the client's messages on.
@@ -197,7 +261,7 @@ func (s *Server) queries(client, up net.Conn, a *answers) {
 			}
 			continue
 		}
-		if !s.query(q, up, a) {
+		if !s.query(q, client, up, a) {
 			return
 		}
 	}
@@ -212,7 +276,7 @@ func pass(m pgproto3.FrontendMessage, up net.Conn) bool {
 }
 
 // query passes on a query, and what is said instead of its COPY. It returns false when the connection is to break.
-func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
+func (s *Server) query(q *pgproto3.Query, client, up net.Conn, a *answers) bool {
 	found := copyStatement().FindString(q.String)
 	if found == "" {
 		return pass(q, up)
@@ -227,7 +291,7 @@ func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
 		close(sent)
 		return false
 	}
-	a.hold(fault == Lose || fault == Stall)
+	a.hold(fault != None)
 	q.String = strings.Replace(q.String, found, do+"\n", 1)
 	if !pass(q, up) {
 		return false
@@ -236,13 +300,19 @@ func (s *Server) query(q *pgproto3.Query, up net.Conn, a *answers) bool {
 		return true
 	}
 	close(sent)
-	<-a.over
-	if fault == Lose {
-		return false
+	if fault == Leave {
+		_ = client.Close()
 	}
-	<-letGo
-	a.release()
-	return true
+	<-a.over
+	if fault == Stall {
+		<-letGo
+		a.release()
+		return true
+	}
+	if fault == Vanish {
+		s.Away()
+	}
+	return false
 }
 
 // copyStatement matches a COPY from S3 up to the end of its line.
