@@ -201,7 +201,7 @@ func (s *services) ready() error {
 }
 
 func (s *services) run(ctx context.Context) error {
-	parts := []func(context.Context) error{s.admin.Run, s.announce}
+	parts := []func(context.Context) error{s.admin.Run, s.announce, s.note}
 	for _, p := range s.parts {
 		parts = append(parts, p.Run)
 	}
@@ -210,14 +210,8 @@ func (s *services) run(ctx context.Context) error {
 
 // announce waits until everything is ready and tells whoever waits for it.
 func (s *services) announce(ctx context.Context) error {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for s.ready() != nil {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	if !s.awaitReady(ctx) {
+		return nil
 	}
 	if s.cfg.Banner != nil {
 		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
@@ -226,4 +220,18 @@ func (s *services) announce(ctx context.Context) error {
 		close(s.cfg.Ready)
 	}
 	return nil
+}
+
+// awaitReady returns false where ctx ended first.
+func (s *services) awaitReady(ctx context.Context) bool {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for s.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
+	return true
 }
