@@ -201,24 +201,30 @@ func (s *services) ready() error {
 }
 
 func (s *services) run(ctx context.Context) error {
-	parts := []func(context.Context) error{s.admin.Run, s.announce, s.note}
+	parts := []func(context.Context) error{s.admin.Run, s.announce}
 	for _, p := range s.parts {
 		parts = append(parts, p.Run)
 	}
 	return service.RunAll(ctx, parts...)
 }
 
-// announce waits until everything is ready and tells whoever waits for it.
+// announce waits until everything is ready and tells whoever waits for it, the tools first. It ends when everything does.
 func (s *services) announce(ctx context.Context) error {
 	if !s.awaitReady(ctx) {
 		return nil
 	}
+	withdraw, err := noteS3(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen)
+	if err != nil {
+		return withoutCancelled(err)
+	}
+	defer withdraw()
 	if s.cfg.Banner != nil {
 		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
 	}
 	if s.cfg.Ready != nil {
 		close(s.cfg.Ready)
 	}
+	<-ctx.Done()
 	return nil
 }
 

@@ -22,28 +22,27 @@ const (
 	noteTime = 5 * time.Second
 )
 
-// note tells the tools where the embedded S3 server is, as long as it runs. After a kill it stays, and tells where one was.
-func (s *services) note(ctx context.Context) error {
-	if !s.awaitReady(ctx) {
-		return nil
-	}
-	conn, err := nats.Connect(s.nats.URL(), nats.Name("hydrant run"))
+// noteS3 tells the tools where the embedded S3 server is, until the returned function is called. After a kill the note stays, and tells
+// where one was.
+func noteS3(ctx context.Context, natsURL, endpoint string) (withdraw func(), err error) {
+	conn, err := nats.Connect(natsURL, nats.Name("hydrant run"))
 	if err != nil {
-		return fmt.Errorf("tell the tools where the S3 server is: %w", err)
+		return nil, fmt.Errorf("tell the tools where the S3 server is: %w", err)
 	}
-	defer conn.Close()
 	kv, err := bucket(ctx, conn)
+	if err == nil {
+		_, err = kv.PutString(ctx, s3Key, endpoint)
+	}
 	if err != nil {
-		return fmt.Errorf("tell the tools where the S3 server is: %w", err)
+		conn.Close()
+		return nil, fmt.Errorf("tell the tools where the S3 server is: %w", err)
 	}
-	if _, err := kv.PutString(ctx, s3Key, "http://"+s.cfg.S3Listen); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("tell the tools where the S3 server is: %w", err)
-	}
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
-	defer cancel()
-	_ = kv.Delete(ending, s3Key) // a note that stays leads to where nobody answers, which says so
-	return nil
+	return func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+		defer cancel()
+		_ = kv.Delete(ending, s3Key) // a note that stays leads to where nobody answers, which says so
+		conn.Close()
+	}, nil
 }
 
 func bucket(ctx context.Context, conn *nats.Conn) (jetstream.KeyValue, error) {
@@ -72,7 +71,7 @@ func EmbeddedS3(ctx context.Context, js jetstream.JetStream, s objectstore.Setti
 	if err := settings.FromEnvironment(&own); err != nil {
 		return s, false, err
 	}
-	s.S3Endpoint, s.S3PathStyle, s.STSEndpoint = string(entry.Value()), true, ""
+	s.S3Endpoint, s.S3PathStyle, s.S3CreateBuckets, s.STSEndpoint = string(entry.Value()), true, true, ""
 	if s.S3AccessKeyID == "" {
 		s.S3AccessKeyID, s.S3SecretAccessKey, s.S3SessionToken = own.S3AccessKey, own.S3SecretKey, ""
 	}
