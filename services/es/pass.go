@@ -20,7 +20,7 @@ type pass struct {
 	to      *server
 	is      version
 	named   naming
-	line    []byte       // the one before a document, made anew for each
+	line    []byte        // the one before a document, made anew for each
 	sent    chan *sending // back from the server
 	flying  int
 	filling *sending // nil between two
