@@ -91,8 +91,8 @@ type Destination interface {
 	// process or another, also while another call for it runs elsewhere or a process wakes that stalled in the middle of one, and
 	// while the service delivers; it must then deliver nothing twice, as far as the destination lets it, and says so where it does not.
 	//
-	// An error says that it makes no sense to go on with other items: the destination is away, or would refuse all. Whatever is
-	// wrong with this item alone is in the Outcome. When ctx ends it returns soon, having done nothing, everything, or something
+	// An error says that it makes no sense to go on with other items: the destination is away, or would refuse all. With a Rest
+	// the item is moved aside all the same. Whatever is wrong with this item alone is in the Outcome. When ctx ends it returns soon, having done nothing, everything, or something
 	// that the next call finds out.
 	Redrive(ctx context.Context, item Item) (Outcome, error)
 }

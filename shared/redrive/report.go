@@ -7,6 +7,8 @@ type Report struct {
 	Items int `json:"items"` // that are the delivery stream's, and were looked at
 	Done  int `json:"done"`  // of them, moved aside
 	Kept  int `json:"kept"`  // of them, left where they are
+	// Partly are those of Done of which a rest is left, in a new object.
+	Partly int `json:"partly"`
 
 	Records   int `json:"records"`   // in the items, as far as they say
 	Delivered int `json:"delivered"` // now
@@ -26,10 +28,13 @@ func (r *Report) add(s Step) {
 	switch {
 	case s.Aside != "":
 		r.Done++
+		if s.Outcome.Rest != "" {
+			r.Partly++
+		}
 	case !r.DryRun:
 		r.Kept++
 	}
 }
 
 // Clean tells that nothing is left, but for what a limit left out.
-func (r Report) Clean() bool { return r.Kept == 0 && r.Left == 0 }
+func (r Report) Clean() bool { return r.Kept == 0 && r.Partly == 0 }

@@ -3,6 +3,7 @@ package redrive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -115,14 +116,14 @@ func (w Walk) visit(ctx context.Context, at place, listed objectstore.Listed, to
 //     meanwhile, as where a service that stalled sets the same aside again, that stays (Store.Move).
 //   - Two runs at once: both move the same bytes to the same name.
 func (w Walk) redrive(ctx context.Context, item Item, to Destination) (Outcome, string, error) {
-	out, err := to.Redrive(ctx, item)
-	if err != nil || !out.dealtWith() {
-		return out, "", err
+	out, ended := to.Redrive(ctx, item)
+	if !out.dealtWith() || ended != nil && out.Rest == "" {
+		return out, "", ended
 	}
 	moved := item.Object
 	moved.Key = aside + item.Object.Key
 	if err := w.Store.Move(context.WithoutCancel(ctx), item.Object, item.Version, moved.Key); err != nil {
-		return out, "", fmt.Errorf("delivered, but not moved to %s: %w", moved, err)
+		return out, "", errors.Join(ended, fmt.Errorf("delivered, but not moved to %s: %w", moved, err))
 	}
-	return out, moved.String(), nil
+	return out, moved.String(), ended
 }
