@@ -75,9 +75,11 @@ func (r *Redriver) Close() {
 	r.store.Close()
 }
 
-// Source implements redrive.Destination.
+// Source implements redrive.Destination. Error manifests are beside the staged objects and not under their prefix.
 func (r *Redriver) Source() redrive.Source {
-	return redrive.Source{Stream: r.stream, Leg: names.LegRedshift, S3: r.stream.Destination.S3Of(names.LegS3), ErrorType: skipped}
+	under := *r.stream.Destination.S3Of(names.LegS3)
+	under.Prefix = nil
+	return redrive.Source{Stream: r.stream, Leg: names.LegRedshift, S3: &under, ErrorType: skipped}
 }
 
 // Redrive implements redrive.Destination. Objects that fail on data cost no other: they are found by halves, and what is left is

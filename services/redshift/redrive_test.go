@@ -33,7 +33,12 @@ type yard struct {
 func newYard(t *testing.T) *yard {
 	t.Helper()
 	wh := newWarehouse(t)
-	return &yard{warehouse: wh, doc: wh.stream()}
+	return &yard{warehouse: wh, doc: wh.stream(stagedUnder)}
+}
+
+// stagedUnder gives the staged objects a folder of their own.
+func stagedUnder(d *types.RedshiftDestinationDescription) {
+	d.S3DestinationDescription.Prefix = aws.String("staged/")
 }
 
 // batchOf is the batch that a staged object of the delivery stream is of.
@@ -344,7 +349,7 @@ func TestRedriveWithoutLedger(t *testing.T) {
 	y := newYard(t)
 	user := y.database + "_loader"
 	y.exec("CREATE ROLE " + user + " LOGIN PASSWORD 'l0ader-pw'; GRANT SELECT, INSERT ON events TO " + user)
-	y.doc = y.stream(func(d *types.RedshiftDestinationDescription) { d.Username = aws.String(user) })
+	y.doc = y.stream(stagedUnder, func(d *types.RedshiftDestinationDescription) { d.Username = aws.String(user) })
 	y.doc.Destination.Redshift.Password = catalog.NewPassword("l0ader-pw")
 	y.setAside("a bad b")
 	_, err := y.walk().Run(t.Context(), y.redriver())
@@ -412,6 +417,19 @@ func TestRedriveReportsOtherForms(t *testing.T) {
 	if len(steps) != 1 || steps[0].Outcome.Why == nil || !errors.Is(steps[0].Outcome.Why, errOtherForm) {
 		t.Errorf("it is told as %+v", steps)
 	}
+}
+
+// TestRedriveUnderAPrefix has the delivery stream's error manifests in a folder of its owner's choice.
+func TestRedriveUnderAPrefix(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.doc.Destination.Redshift.Description.S3DestinationDescription.ErrorOutputPrefix = aws.String("redriven/failed+1/é ")
+	key := y.setAside("a")
+	wantEqual(t, "whether it is there", strings.HasPrefix(key, "redriven/failed+1/é errors/manifests/2026/11/27/04/clicks-"), true)
+	wantReport(t, y.run(), redrive.Report{Items: 1, Done: 1, Records: 10, Delivered: 10})
+	wantEqual(t, "what is moved aside", fmt.Sprint(y.keys("redriven/redriven/")), fmt.Sprint([]string{strings.TrimPrefix(key, "redriven/")}))
+	wantReport(t, y.run(), redrive.Report{})
+	wantEqual(t, "the table", y.rows(), "a")
 }
 
 func TestReadManifest(t *testing.T) {

@@ -20,12 +20,15 @@ type Listed struct {
 }
 
 // List is the objects of a bucket whose keys begin with a prefix, in the order of their keys. Only the bucket and the role of in are
-// looked at. An error, which is classified, is the last.
+// looked at. An error, which is classified, is the last. A bucket that would be made on demand is empty.
 func (s *Store) List(ctx context.Context, in Object, prefix string) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
 		pages := s3.NewListObjectsV2Paginator(s.client(in), &s3.ListObjectsV2Input{Bucket: &in.Bucket, Prefix: &prefix})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
+			if s.cfg.S3CreateBuckets && noBucket(err) {
+				return // it is made when something is written
+			}
 			if err != nil {
 				in.Key = prefix
 				yield(Listed{}, s.Classify(in, err))

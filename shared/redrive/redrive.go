@@ -98,4 +98,6 @@ type Destination interface {
 }
 
 // batchOf is the id in an object's metadata.
-func batchOf(metadata map[string]string) batch.ID { return batch.ID(metadata[objectstore.MetadataBatch]) }
+func batchOf(metadata map[string]string) batch.ID {
+	return batch.ID(metadata[objectstore.MetadataBatch])
+}
