@@ -24,6 +24,7 @@ const (
 	codeUnknownDomain   = "ES.UnknownDomain"
 	codeFormerIndex     = "ES.FormerIndexUnknown"
 	codeDocumentsFailed = "ES.DocumentsFailed"
+	codeFileUnreadable  = "ES.FileUnreadable"
 )
 
 func internal(err error) *delivery.Error {
@@ -37,6 +38,22 @@ func rejected(why string) *delivery.Error {
 	return &delivery.Error{
 		Class: delivery.Permanent, Code: codeDocumentsFailed, Err: errors.New(why),
 		Message: "Documents could not be delivered and are kept in the S3 bucket. Remove the cause, and deliver them from there.",
+	}
+}
+
+// leftOver is what is told of documents that a redrive did not deliver.
+func leftOver(why string) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: codeDocumentsFailed, Err: errors.New(why),
+		Message: "The cluster did not take documents. They stay in the S3 bucket. Remove the cause, and redrive them again.",
+	}
+}
+
+// unreadable is what is told of a file of failed documents that is none.
+func unreadable(err error) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: codeFileUnreadable, Err: err,
+		Message: "The file cannot be read as one of failed documents. Nothing of it was sent, and it stays where it is. See whether it was changed.",
 	}
 }
 
