@@ -33,6 +33,7 @@ type destination interface {
 
 var (
 	_ destination = (*redshift.Redriver)(nil)
+	_ destination = (*search)(nil)
 )
 
 // open returns the destination of a delivery stream. What is no flag of the command is set as for the service, by its environment
@@ -41,7 +42,7 @@ func (c Command) open(ctx context.Context, js jetstream.JetStream, stream *catal
 	if stream.Destination.Redshift != nil {
 		return c.openRedshift(ctx, js, stream, log)
 	}
-	return c.openSearch(ctx, js, stream, log)
+	return c.openSearch(ctx, stream, log)
 }
 
 func (c Command) openRedshift(ctx context.Context, js jetstream.JetStream, stream *catalog.DeliveryStream, log *slog.Logger) (destination, error) {

@@ -2,14 +2,48 @@ package redrive
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"hydrant/services/es"
 	"hydrant/shared/catalog"
+	"hydrant/shared/objectstore"
+	"hydrant/shared/settings"
 )
 
-func (c Command) openSearch(context.Context, jetstream.JetStream, *catalog.DeliveryStream, *slog.Logger) (destination, error) {
-	return nil, errors.New("documents cannot be indexed anew yet")
+// search indexes documents again, and reads and writes the files of those that fail.
+type search struct {
+	*es.Redriver
+	store *objectstore.Store
+}
+
+// Store is where the files are.
+func (s *search) Store() *objectstore.Store { return s.store }
+
+// Close gives back all connections.
+func (s *search) Close() {
+	s.Redriver.Close()
+	s.store.Close()
+}
+
+// s3Backoff is the longest pause before a request to S3 is repeated.
+const s3Backoff = time.Second
+
+func (c Command) openSearch(ctx context.Context, stream *catalog.DeliveryStream, log *slog.Logger) (destination, error) {
+	var cfg es.RedriveConfig
+	if err := settings.FromEnvironment(&cfg); err != nil {
+		return nil, err
+	}
+	cfg.Settings, cfg.Clusters = c.S3, c.Clusters
+	store, err := objectstore.Open(ctx, c.S3, objectstore.Names{Program: "redrive", Service: "hydrant redrive"},
+		objectstore.Demand{Writers: 1, Backoff: s3Backoff}, objectstore.NewBuffers(c.S3), log)
+	if err != nil {
+		return nil, err
+	}
+	made, err := es.NewRedriver(cfg, store, stream, log)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return &search{made, store}, nil
 }
