@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/services/es"
 	"hydrant/services/redshift"
 	"hydrant/shared/catalog"
 	"hydrant/shared/objectstore"
@@ -32,6 +33,7 @@ type destination interface {
 }
 
 var (
+	_ destination = (*es.Redriver)(nil)
 	_ destination = (*redshift.Redriver)(nil)
 )
 
@@ -41,7 +43,7 @@ func (c Command) open(ctx context.Context, js jetstream.JetStream, stream *catal
 	if stream.Destination.Redshift != nil {
 		return c.openRedshift(ctx, js, stream, log)
 	}
-	return c.openSearch(ctx, js, stream, log)
+	return c.openSearch(ctx, stream, log)
 }
 
 func (c Command) openRedshift(ctx context.Context, js jetstream.JetStream, stream *catalog.DeliveryStream, log *slog.Logger) (destination, error) {

@@ -2,14 +2,18 @@ package redrive
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"hydrant/services/es"
 	"hydrant/shared/catalog"
+	"hydrant/shared/settings"
 )
 
-func (c Command) openSearch(context.Context, jetstream.JetStream, *catalog.DeliveryStream, *slog.Logger) (destination, error) {
-	return nil, errors.New("documents cannot be indexed anew yet")
+func (c Command) openSearch(ctx context.Context, stream *catalog.DeliveryStream, log *slog.Logger) (destination, error) {
+	var cfg es.Config
+	if err := settings.FromEnvironment(&cfg); err != nil {
+		return nil, err
+	}
+	cfg.NATS, cfg.Settings, cfg.Clusters = c.NATS, c.S3, c.Clusters
+	return es.OpenRedrive(ctx, cfg, stream, log)
 }
