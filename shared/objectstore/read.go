@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -103,7 +104,7 @@ type content struct {
 func (c *content) Read(p []byte) (int, error) {
 	defer time.AfterFunc(c.store.cfg.S3Timeout, c.cancel).Stop()
 	n, err := c.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = c.store.Classify(c.of, err)
 	}
 	return n, err
