@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/services/es"
 	"hydrant/services/redshift"
 	"hydrant/shared/catalog"
 	"hydrant/shared/objectstore"
@@ -32,8 +33,8 @@ type destination interface {
 }
 
 var (
+	_ destination = (*es.Redriver)(nil)
 	_ destination = (*redshift.Redriver)(nil)
-	_ destination = (*search)(nil)
 )
 
 // open returns the destination of a delivery stream. What is no flag of the command is set as for the service, by its environment

@@ -18,6 +18,7 @@ package es
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -39,6 +40,10 @@ import (
 const (
 	program = "es"
 
+	// A request has room for the largest record there is, and the line before it.
+	leastBulkSize = 2 << 20
+	mostBulkSize  = 64 << 20
+
 	// grace is how long what is in work may go on when the service is to stop.
 	grace = 5 * time.Second
 )
@@ -48,7 +53,15 @@ type Config struct {
 	NATS                 broker.Config `embed:""`
 	objectstore.Settings `embed:""`
 	Clusters             `embed:""`
-	Requests             `embed:""`
+
+	ESSigV4   bool          `name:"es-sigv4" help:"Sign requests to clusters with SigV4, as Amazon's domains want it: with the role of the delivery stream where --sts-endpoint is set, else with the service's own credentials, which are those for S3."`
+	ESRegion  string        `name:"es-region" help:"Region that requests to clusters are signed for. Empty means that of the DomainARN, or else --s3-region."`
+	ESTimeout time.Duration `name:"es-timeout" default:"60s" help:"How long a cluster may take to answer a request. What sending it takes is not counted."`
+
+	BulkSize     int  `name:"bulk-size" default:"5242880" help:"Bytes of a bulk request, at most. A cluster that is busy gets smaller ones."`
+	BulkRecords  int  `name:"bulk-records" default:"10000" help:"Documents of a bulk request, at most."`
+	BulkInFlight int  `name:"bulk-in-flight" default:"4" help:"Bulk requests to one cluster at once, and of one batch, at most. A cluster that is busy gets fewer."`
+	BulkGzip     bool `name:"bulk-gzip" help:"Compress bulk requests, which saves network at the price of CPU, here and in the cluster."`
 
 	Workers          int           `name:"workers" default:"4" help:"Batches delivered at once."`
 	WorkersPerStream int           `name:"workers-per-stream" default:"2" help:"Batches of one delivery stream delivered at once."`
@@ -68,7 +81,7 @@ func (c Config) Memory() int64 {
 
 // Validate finds wrong values and contradictions.
 func (c Config) Validate() error {
-	for _, validate := range []func() error{c.NATS.Validate, c.Settings.Validate, c.Clusters.Validate, c.validateAsking, c.Requests.Validate, c.delivery(nil).Validate} {
+	for _, validate := range []func() error{c.NATS.Validate, c.Settings.Validate, c.Clusters.Validate, c.validateAsking, c.validateBulk, c.delivery(nil).Validate} {
 		if err := validate(); err != nil {
 			return err
 		}
@@ -77,8 +90,23 @@ func (c Config) Validate() error {
 }
 
 func (c Config) validateAsking() error {
-	if c.ESSigV4 && (c.ESUsername != "" || c.ESAPIKey != "") {
+	switch {
+	case c.ESSigV4 && (c.ESUsername != "" || c.ESAPIKey != ""):
 		return errors.New("--es-sigv4 (HYDRANT_ES_SIGV4): set beside --es-username or --es-api-key; set one of them")
+	case c.ESTimeout < time.Second:
+		return fmt.Errorf("--es-timeout (HYDRANT_ES_TIMEOUT): %s is not accepted; use 1s or more", c.ESTimeout)
+	}
+	return nil
+}
+
+func (c Config) validateBulk() error {
+	switch {
+	case c.BulkSize < leastBulkSize || c.BulkSize > mostBulkSize:
+		return fmt.Errorf("--bulk-size (HYDRANT_BULK_SIZE): %d is not accepted; use %d to %d bytes", c.BulkSize, leastBulkSize, mostBulkSize)
+	case c.BulkRecords < 1:
+		return fmt.Errorf("--bulk-records (HYDRANT_BULK_RECORDS): %d is not accepted; use 1 or more", c.BulkRecords)
+	case c.BulkInFlight < 1 || c.BulkInFlight > 64:
+		return fmt.Errorf("--bulk-in-flight (HYDRANT_BULK_IN_FLIGHT): %d is not accepted; use 1 to 64", c.BulkInFlight)
 	}
 	return nil
 }

@@ -63,8 +63,8 @@ func newRig(t *testing.T) *rig {
 			S3Endpoint: r.s3.URL(), S3Region: "us-east-1", S3PathStyle: true, S3AccessKeyID: s3test.AccessKey, S3SecretAccessKey: s3test.SecretKey,
 			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto", PartSize: 5 << 20, PartMemory: 40 << 20,
 		},
-		Requests: Requests{ESTimeout: 10 * time.Second, BulkSize: leastBulkSize, BulkRecords: 1000, BulkInFlight: 3},
-		Workers:  4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
+		ESTimeout: 10 * time.Second, BulkSize: leastBulkSize, BulkRecords: 1000, BulkInFlight: 3,
+		Workers: 4, WorkersPerStream: 2, AckWait: 5 * time.Second, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
 	}
 	check(t, broker.Prepare(t.Context(), r.js, r.cfg.NATS, testLog(t)))
 	return r

@@ -3,7 +3,6 @@ package es
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -19,31 +18,6 @@ const (
 	minRedrivePause = time.Second
 	maxRedrivePause = 10 * time.Second
 )
-
-// RedriveConfig is the settings of a redrive, which are the service's.
-type RedriveConfig struct {
-	objectstore.Settings `embed:""`
-	Clusters             `embed:""`
-	Requests             `embed:""`
-}
-
-// Validate finds wrong values and contradictions.
-func (c RedriveConfig) Validate() error {
-	for _, validate := range []func() error{c.Settings.Validate, c.Clusters.Validate, c.config().validateAsking, c.Requests.Validate} {
-		if err := validate(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// config is that of a service with one worker.
-func (c RedriveConfig) config() Config {
-	return Config{
-		Settings: c.Settings, Clusters: c.Clusters, Requests: c.Requests,
-		Workers: 1, RetryMin: minRedrivePause, RetryMax: maxRedrivePause,
-	}
-}
 
 // Redriver indexes again the documents of a delivery stream that were set aside.
 //
@@ -68,25 +42,34 @@ type Redriver struct {
 
 var _ redrive.Destination = (*Redriver)(nil)
 
-// NewRedriver returns a redriver of a delivery stream with a search destination. Whoever made it closes it.
-func NewRedriver(cfg RedriveConfig, store *objectstore.Store, d *catalog.DeliveryStream, log *slog.Logger) (*Redriver, error) {
+// OpenRedrive returns a Redriver of a delivery stream with a search destination, whose Close is the caller's. Nothing is asked of S3 or
+// the cluster yet.
+func OpenRedrive(ctx context.Context, cfg Config, d *catalog.DeliveryStream, log *slog.Logger) (*Redriver, error) {
+	cfg.Workers, cfg.WorkersPerStream, cfg.RetryMin, cfg.RetryMax = 1, 1, minRedrivePause, maxRedrivePause
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if d.Destination.Search == nil {
-		return nil, fmt.Errorf("the delivery stream %s has no search destination", d.Name)
-	}
-	with := cfg.config()
-	servers, err := newServers(with, store)
+	store, err := openStore(ctx, cfg, objectstore.NewBuffers(cfg.Settings), log)
 	if err != nil {
 		return nil, err
 	}
-	to := newDestination(with, servers, store, nil, newBuffers(with.requests(), with.BulkSize), log.With("stream", d.Name))
+	servers, err := newServers(cfg, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	to := newDestination(cfg, servers, store, nil, newBuffers(cfg.requests(), cfg.BulkSize), log.With("stream", d.Name))
 	return &Redriver{destination: to, stream: d}, nil
 }
 
+// Store is where the files are.
+func (r *Redriver) Store() *objectstore.Store { return r.store }
+
 // Close gives back the connections.
-func (r *Redriver) Close() { r.servers.close() }
+func (r *Redriver) Close() {
+	r.servers.close()
+	r.store.Close()
+}
 
 // Source implements redrive.Destination.
 func (r *Redriver) Source() redrive.Source {

@@ -9,24 +9,19 @@ import (
 	"time"
 
 	"hydrant/services/es/internal/fakees"
-	"hydrant/shared/objectstore"
 	"hydrant/shared/redrive"
 	"hydrant/shared/s3test"
 )
 
-// redriver is what a redrive of the delivery stream delivers with, and the store that it walks over.
-func (s *deliveryStream) redriver() (*Redriver, *objectstore.Store) {
+// redriver is what a redrive of the delivery stream delivers with.
+func (s *deliveryStream) redriver() *Redriver {
 	s.t.Helper()
-	cfg := RedriveConfig{Settings: s.cfg.Settings, Clusters: s.cfg.Clusters, Requests: s.cfg.Requests}
-	store, err := openStore(s.t.Context(), s.cfg, objectstore.NewBuffers(cfg.Settings), s.rig.log)
-	check(s.t, err)
-	s.t.Cleanup(store.Close)
-	r, err := NewRedriver(cfg, store, s.doc, s.rig.log)
+	r, err := OpenRedrive(s.t.Context(), s.cfg, s.doc, s.rig.log)
 	check(s.t, err)
 	s.t.Cleanup(r.Close)
 	s.t.Cleanup(func() { wantEqual(s.t, "the buffers that were not given back", r.buffers.lent(), 0) })
 	r.minPause, r.maxPause = time.Millisecond, 10*time.Millisecond
-	return r, store
+	return r
 }
 
 // redrive runs one over all that is set aside.
@@ -37,9 +32,9 @@ func (s *deliveryStream) redrive() (redrive.Report, []redrive.Step, error) {
 
 func (s *deliveryStream) walk(w redrive.Walk) (redrive.Report, []redrive.Step, error) {
 	s.t.Helper()
-	to, store := s.redriver()
+	to := s.redriver()
 	var steps []redrive.Step
-	w.Store, w.Told = store, func(step redrive.Step) { steps = append(steps, step) }
+	w.Store, w.Told = to.Store(), func(step redrive.Step) { steps = append(steps, step) }
 	report, err := w.Run(s.t.Context(), to)
 	return report, steps, err
 }

@@ -186,8 +186,8 @@ func TestRedriveEnds(t *testing.T) {
 		cancel()
 		panic(http.ErrAbortHandler)
 	})
-	to, store := s.redriver()
-	_, err := redrive.Walk{Store: store}.Run(ctx, to)
+	to := s.redriver()
+	_, err := redrive.Walk{Store: to.Store()}.Run(ctx, to)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
