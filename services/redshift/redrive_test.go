@@ -336,7 +336,11 @@ func TestRedriveWakesLate(t *testing.T) {
 			ended := make(chan error, 1)
 			r := y.redriver()
 			go func() { _, err := y.walk().Run(context.WithoutCancel(t.Context()), r); ended <- err }()
-			<-wait
+			select {
+			case <-wait:
+			case err := <-ended:
+				t.Fatalf("the run ended before: %v", err)
+			}
 			wantReport(t, y.run(), redrive.Report{Items: 1, Done: 1, Records: 20, Already: 20})
 			release()
 			check(t, <-ended)
