@@ -75,6 +75,41 @@ func TestRedriveWakesLate(t *testing.T) {
 	}
 }
 
+// A redrive that is stopped before it writes what is left, and wakes when others have delivered that too, writes nothing.
+func TestRedriveWakesAfterAll(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.aside("bad", `{"n":"bad 1"}`, `{"n":"bad for ever"}`)
+	heal := r.es.FailItems(rejects("ever"))
+	reached, released := make(chan struct{}), make(chan struct{})
+	looks := 0
+	over := r.s3.FailAt("HeadObject", "demo-", -1, func(carryOut http.Handler, w http.ResponseWriter, req *http.Request) {
+		if looks++; looks == 2 { // the first is the walk's
+			stop(reached, released)(carryOut, w, req)
+			return
+		}
+		carryOut.ServeHTTP(w, req)
+	})
+	var sleeper sync.WaitGroup
+	sleeper.Go(func() {
+		if report, _, err := s.redrive(); err != nil || report.Delivered != 1 || report.Left != 0 {
+			t.Errorf("the late one ended with %v, and %+v", err, report)
+		}
+	})
+	<-reached
+	over()
+	for range 2 {
+		_, _, err := s.redrive()
+		check(t, err)
+		heal()
+	}
+	close(released)
+	sleeper.Wait()
+	r.wantFiles(0, 2)
+	wantEqual(t, "the documents", len(r.es.Documents("logs")), 2)
+	wantEqual(t, "how often one was written", r.es.Writes(), 1)
+}
+
 // Two redrives at once share the files, and index each document once.
 func TestRedrivesAtOnce(t *testing.T) {
 	r := newRig(t)
