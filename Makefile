@@ -41,6 +41,11 @@ run: ## build and start everything in one process; Ctrl-C stops it
 	@cd hydrant && $(GOBUILD) -o $(BIN)/hydrant .
 	@$(BIN)/hydrant run
 
+.PHONY: redshift
+redshift: ## start a stand-in for Redshift beside "make run", at 127.0.0.1:5439, with a PostgreSQL that is gone with it
+	@cd e2e && $(GOBUILD) -o $(BIN)/redshift-standin ./cmd/redshift-standin
+	@$(BIN)/redshift-standin --with-postgres --s3-endpoint http://127.0.0.1:4572
+
 .PHONY: test
 test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TESTED:%=test-%) test-faultpoints

@@ -176,6 +176,7 @@ func TestS3ServerAwayForAWhile(t *testing.T) {
 }
 
 func TestNATSAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{})
 	create(t, d, "steady", destination("steady", "", 0))
 	put(t, d, "steady", "before\n")

@@ -18,7 +18,7 @@ func TestRedrive(t *testing.T) {
 	putAll(t, d, "aside", rowsFrom(0, 1000))
 	deploy.Eventually(t, "all is set aside", func() bool { return redriveReport(t, d, "--dry-run").Records == 1000 })
 	before := d.Objects(stagingBucket, "")
-	wantText(t, tool(t, d, "redrive", "aside", "--dry-run"), "with 1000 records; nothing was changed")
+	wantText(t, tool(t, d, "redrive", "aside", "--dry-run"), "set aside, with 1000 records; nothing was changed")
 	wantText(t, tool(t, d, "redrive", "aside", "--to", "2026-01-01T00:00:00Z"), "nothing of aside is set aside there")
 	if after := d.Objects(stagingBucket, ""); len(after) != len(before) {
 		t.Errorf("there were %d objects, and are %d", len(before), len(after))

@@ -16,9 +16,9 @@ import (
 	_ "github.com/lib/pq"
 
 	"hydrant/e2e/internal/deploy"
-	"hydrant/e2e/internal/pgserver"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/delivery"
+	pgserver "hydrant/shared/pgtest"
 )
 
 const stagingBucket = "staging"
@@ -109,6 +109,7 @@ func rowsFrom(from, n int) []string {
 }
 
 func TestRedshift(t *testing.T) {
+	t.Parallel()
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
 	w := startWarehouse(t, d)
 	t.Run("rows", func(t *testing.T) { w := w.in(t); loadsRows(w, d) })

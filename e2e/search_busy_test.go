@@ -18,6 +18,7 @@ import (
 // TestSearchUnderStrain has one node that has more to do than it can, is slow, full and read-only. It has one thread that writes,
 // before which one request may wait, and so refuses the third at once.
 func TestSearchUnderStrain(t *testing.T) {
+	t.Parallel()
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{Settings: map[string]string{
 		"node.processors": "1", "thread_pool.write.queue_size": "1",
 		"cluster.info.update.interval": "10s", // how often it looks at its disk; more often is not accepted

@@ -9,6 +9,7 @@ import (
 
 // TestSearchWhileKilled puts 100,000 documents, or a fifth of them, while the sink is killed four times, and the node once.
 func TestSearchWhileKilled(t *testing.T) {
+	t.Parallel()
 	for release, part := range map[esnode.Version]int{esnode.Elasticsearch9: 10_000, esnode.OpenSearch3: 2_000} {
 		t.Run(string(release), func(t *testing.T) {
 			node := esnode.Start(t, release, esnode.Options{})

@@ -19,6 +19,7 @@ import (
 
 // TestSearchReleases delivers good documents and bad ones to each release, in both shapes of the API.
 func TestSearchReleases(t *testing.T) {
+	t.Parallel()
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
 	for _, release := range esnode.Versions() {
 		t.Run(string(release), func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 // TestSearchSecured has a front with TLS before the node, which lets in whom it knows.
 func TestSearchSecured(t *testing.T) {
+	t.Parallel()
 	node := esnode.Start(t, esnode.OpenSearch3, esnode.Options{})
 	for _, way := range []struct {
 		name     string

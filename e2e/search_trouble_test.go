@@ -14,6 +14,7 @@ import (
 
 // TestSearchInTrouble has one node that refuses, stops answering and goes away.
 func TestSearchInTrouble(t *testing.T) {
+	t.Parallel()
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{Settings: map[string]string{"http.max_content_length": "300kb"}})
 	settings := impatient()
 	settings["HYDRANT_ES_TIMEOUT"] = "3s" // for the node that does not answer
@@ -106,6 +107,7 @@ func goneForTooLong(t *testing.T, d *deploy.Deployment, node *esnode.Node) {
 
 // TestSearchWithoutExplicitIndex has a node that does not let documents name their index.
 func TestSearchWithoutExplicitIndex(t *testing.T) {
+	t.Parallel()
 	node := esnode.Start(t, esnode.OpenSearch3, esnode.Options{Settings: map[string]string{"rest.action.multi.allow_explicit_index": "false"}})
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
 	createSearch(t, d, searchTo(node.URL, "explicit", 2))
@@ -119,6 +121,7 @@ func TestSearchWithoutExplicitIndex(t *testing.T) {
 
 // TestSearchDataStream delivers to a data stream, which takes documents with a time stamp alone.
 func TestSearchDataStream(t *testing.T) {
+	t.Parallel()
 	node := esnode.Start(t, esnode.OpenSearch3, esnode.Options{})
 	must(t, node.Client().PutIndexTemplate(t.Context(), "logs", map[string]any{"index_patterns": []string{"logs*"}, "data_stream": map[string]any{}}))
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})

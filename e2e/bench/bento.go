@@ -14,7 +14,7 @@ import (
 	"hydrant/e2e/bench/internal/load"
 	"hydrant/e2e/bench/internal/machine"
 	"hydrant/e2e/bench/internal/report"
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 )
 
 const (

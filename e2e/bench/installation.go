@@ -17,7 +17,7 @@ import (
 
 	"hydrant/e2e/bench/internal/machine"
 	"hydrant/e2e/internal/deploy"
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 )
 
 // Names of the parts of an installation.

@@ -27,7 +27,7 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/faultproxy"
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 	"hydrant/e2e/internal/producer"
 	"hydrant/e2e/internal/schedule"
 	"hydrant/shared/names"

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
+	"hydrant/hydrant/internal/text"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
 	"hydrant/shared/redrive"
@@ -28,12 +30,13 @@ type teller struct {
 func (t *teller) found(candidates int) {
 	t.candidates, t.begun = candidates, t.now()
 	if t.documents == nil && candidates > 0 {
-		t.say("%d objects to look at\n", candidates)
+		t.say(plural(candidates, "object") + " to look at")
 	}
 }
 
-func (t *teller) say(format string, values ...any) {
-	if _, err := fmt.Fprintf(t.progress, format, values...); err != nil {
+// say writes a line, in which nothing of what others wrote can pass for a command to the terminal.
+func (t *teller) say(line string) {
+	if _, err := fmt.Fprintln(t.progress, text.Wrapped(line, math.MaxInt)); err != nil {
 		t.failed = err
 	}
 }
@@ -44,14 +47,14 @@ func (t *teller) tell(s redrive.Step) {
 		t.failed = errors.Join(t.failed, json.NewEncoder(t.documents).Encode(documentOf(s, t.dry)))
 		return
 	}
-	t.say("%d of %d  %s  %s\n", t.number, t.candidates, s.Item.Object, line(s, t.dry))
+	t.say(fmt.Sprintf("%d of %d: %s: %s", t.number, t.candidates, s.Item.Object, line(s, t.dry)))
 }
 
 // line is what became of an object, for people.
 func line(s redrive.Step, dry bool) string {
 	var parts []string
 	if dry {
-		parts = append(parts, fmt.Sprintf("%d records, set aside %s", s.Item.Records(), s.Item.At.UTC().Format(time.RFC3339)))
+		parts = append(parts, fmt.Sprintf("%s, set aside %s", plural(s.Item.Records(), "record"), s.Item.At.UTC().Format(time.RFC3339)))
 		if code := s.Item.Object.Metadata[redrive.MetadataCode]; code != "" {
 			parts = append(parts, "because of "+code+": "+s.Item.Object.Metadata[redrive.MetadataReason])
 		}
@@ -73,14 +76,21 @@ func line(s redrive.Step, dry bool) string {
 }
 
 func counts(delivered, already, left int) string {
-	text := fmt.Sprintf("%d records delivered", delivered)
+	line := plural(delivered, "record") + " delivered"
 	if already > 0 {
-		text += fmt.Sprintf(", %d delivered before", already)
+		line += fmt.Sprintf(", %d delivered before", already)
 	}
 	if left > 0 {
-		text += fmt.Sprintf(", %d not delivered", left)
+		line += fmt.Sprintf(", %d not delivered", left)
 	}
-	return text
+	return line
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // reason is what went wrong in the code's words and the server's.
@@ -152,24 +162,25 @@ func (t *teller) sum(stdout io.Writer, stream names.Stream, r redrive.Report) er
 }
 
 func (t *teller) summary(stream names.Stream, r redrive.Report) string {
-	var b strings.Builder
+	var lines []string
+	add := func(format string, values ...any) { lines = append(lines, fmt.Sprintf(format, values...)+"\n") }
 	switch {
 	case r.Items == 0:
-		fmt.Fprintf(&b, "nothing of %s is set aside there\n", stream)
+		add("nothing of %s is set aside there", stream)
 	case r.DryRun:
-		fmt.Fprintf(&b, "%d objects of %s are set aside, with %d records; nothing was changed\n", r.Items, stream, r.Records)
+		add("%s of %s set aside, with %s; nothing was changed", plural(r.Items, "object"), stream, plural(r.Records, "record"))
 	default:
-		fmt.Fprintf(&b, "%s: %s; %d objects done, %d left where they are, in %s\n", stream, counts(r.Delivered, r.Already, r.Left), r.Done, r.Kept,
+		add("%s: %s; %s done, %d left, in %s", stream, counts(r.Delivered, r.Already, r.Left), plural(r.Done, "object"), r.Kept,
 			t.now().Sub(t.begun).Round(time.Millisecond))
 	}
 	if r.Partly > 0 {
-		fmt.Fprintf(&b, "of %d of them what is left is in a new object\n", r.Partly)
+		add("%d of them in part: what is left is in a new object", r.Partly)
 	}
 	if r.Others > 0 {
-		fmt.Fprintf(&b, "%d objects there with such a name are not this delivery stream's, or say nothing of themselves: they were not touched\n", r.Others)
+		add("not touched: %s with such a name that another delivery stream wrote, or nobody is said to have written", plural(r.Others, "object"))
 	}
 	if r.More {
-		b.WriteString("there may be more: --limit ended it\n")
+		add("there may be more: --limit ended it")
 	}
-	return b.String()
+	return strings.Join(lines, "")
 }

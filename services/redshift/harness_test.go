@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 			}
 		}
 		os.Exit(code)
-	}), goleak.IgnoreAnyFunction("hydrant/services/redshift/internal/fakeredshift.(*Postgres).wait"))
+	}), goleak.IgnoreAnyFunction("hydrant/shared/proc.(*run).live"))
 }
 
 func check(t testing.TB, err error) {

@@ -92,7 +92,7 @@ func (w Walk) visit(ctx context.Context, at place, listed objectstore.Listed, to
 		return err
 	}
 	item.Object.Batch, item.Object.Metadata = batchOf(said.Metadata), said.Metadata
-	item.Size, item.At, item.Version = said.Size, said.Modified, said.Version
+	item.Size, item.At, item.Version = said.Size, listed.Modified, said.Version
 	if !item.of(to.Source()) {
 		report.Others++
 		return nil

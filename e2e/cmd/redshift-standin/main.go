@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,12 +14,15 @@ import (
 	"github.com/alecthomas/kong"
 
 	"hydrant/e2e/internal/redshiftstandin"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/settings"
 )
 
 // command is the program's settings.
 type command struct {
 	redshiftstandin.Config `embed:""`
+
+	WithPostgres bool `name:"with-postgres" help:"Start a PostgreSQL of its own, in place of --upstream, for as long as this runs. Nothing in it is kept."`
 
 	LogLevel string           `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Level: ${enum}."`
 	Version  kong.VersionFlag `name:"version" help:"Print the version and stop."`
@@ -45,11 +49,34 @@ func run(args []string) error {
 	if err := level.UnmarshalText([]byte(cmd.LogLevel)); err != nil {
 		return err
 	}
-	server, err := redshiftstandin.New(cmd.Config, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if cmd.WithPostgres {
+		return withPostgres(ctx, cmd.Config, log)
+	}
+	return serve(ctx, cmd.Config, log)
+}
+
+func serve(ctx context.Context, cfg redshiftstandin.Config, log *slog.Logger) error {
+	server, err := redshiftstandin.New(cfg, log)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	return server.Run(ctx)
+}
+
+// withPostgres serves before a PostgreSQL that is made for it, and deleted in the end.
+func withPostgres(ctx context.Context, cfg redshiftstandin.Config, log *slog.Logger) (err error) {
+	postgres, remove, err := pgtest.Run(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		postgres.Kill()
+		err = errors.Join(err, remove())
+	}()
+	cfg.Upstream, cfg.Admin = postgres.Addr, redshiftstandin.Admin{User: pgtest.User, Password: pgtest.Password}
+	log.Info("a PostgreSQL of its own was started", "user", pgtest.User, "password", pgtest.Password)
+	return serve(ctx, cfg, log)
 }

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"hydrant/e2e/internal/pgserver"
-	"hydrant/e2e/internal/proc"
-
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"hydrant/shared/pgtest"
+	"hydrant/shared/proc"
 )
 
 // programVariable makes the test binary the program itself.
@@ -59,7 +59,15 @@ func TestWrongSettings(t *testing.T) {
 
 // The program serves until it is told to end, and ends well.
 func TestServes(t *testing.T) {
-	node := pgserver.Start(t)
+	node := pgtest.Start(t)
+	t.Run("upstream", func(t *testing.T) {
+		serves(t, "HYDRANT_UPSTREAM="+node.Addr, "HYDRANT_ADMIN_PASSWORD="+pgtest.Password)
+	})
+	t.Run("PostgreSQL of its own", func(t *testing.T) { serves(t, "HYDRANT_WITH_POSTGRES=true") })
+}
+
+func serves(t *testing.T, settings ...string) {
+	t.Helper()
 	port, err := proc.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +75,7 @@ func TestServes(t *testing.T) {
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	program := proc.StartTest(t, proc.Spec{
 		Name: "redshift-standin", Path: os.Args[0], LogFile: filepath.Join(t.TempDir(), "log"),
-		Env: []string{programVariable + "=1", "HYDRANT_LISTEN=" + addr, "HYDRANT_UPSTREAM=" + node.Addr, "HYDRANT_ADMIN_PASSWORD=" + pgserver.Password},
+		Env: append(settings, programVariable+"=1", "HYDRANT_LISTEN="+addr),
 	})
 	conn := connect(t, program, addr)
 	if _, err := conn.Exec(t.Context(), "SELECT count(*) FROM stl_load_errors").ReadAll(); err != nil {
@@ -85,7 +93,7 @@ func connect(t *testing.T, program *proc.Process, addr string) *pgconn.PgConn {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := pgconn.Connect(ctx, pgserver.URL(addr, pgserver.User, pgserver.Password, "postgres"))
+		conn, err := pgconn.Connect(ctx, pgtest.URL(addr, pgtest.User, pgtest.Password, "postgres"))
 		if err == nil {
 			return conn
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 	"hydrant/hydrant/allinone"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 )
 
 // FolderVariable names the folder that releases were fetched into; the Makefile sets it.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"hydrant/e2e/internal/pgserver"
+	pgserver "hydrant/shared/pgtest"
 	"hydrant/shared/s3test"
 )
 

@@ -22,8 +22,8 @@ import (
 
 	"github.com/lib/pq"
 
-	"hydrant/e2e/internal/pgserver"
-	"hydrant/e2e/internal/proc"
+	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/proc"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/s3test"
 )

@@ -20,7 +20,7 @@ import (
 	"github.com/lib/pq"
 	"go.uber.org/goleak"
 
-	"hydrant/e2e/internal/pgserver"
+	pgserver "hydrant/shared/pgtest"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/s3test"
 )

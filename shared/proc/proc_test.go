@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"hydrant/e2e/internal/proc"
+	"hydrant/shared/proc"
 )
 
 // roleVariable makes the test binary play the child process.

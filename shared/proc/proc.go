@@ -1,4 +1,5 @@
-// Package proc runs a built binary as a child process that a test kills, stops and starts again.
+// Package proc is test support: it runs a built binary as a child process that a test kills, stops and starts again. Nothing but
+// tests and benchmarks may import it.
 //
 // A child leads a process group of its own, so that what it starts dies with it. None is left behind: it is reaped as
 // soon as it ends, its group is killed then, and on Linux it dies with the test's process, however that ends.
@@ -27,6 +28,8 @@ type Spec struct {
 	// Path is the binary.
 	Path string
 	Args []string
+	// Dir is where it runs, the parent's own folder if empty.
+	Dir string
 	// Env holds NAME=value pairs, which are added to the parent's environment.
 	Env []string
 	// LogFile gets what the process writes to its standard output and error, appended; it is dropped if empty.
@@ -301,7 +304,7 @@ func (r *run) live(spec Spec, started chan<- error) {
 func command(spec Spec) (*exec.Cmd, error) {
 	// A process ends when its owner says so, not with a context.
 	cmd := exec.CommandContext(context.Background(), spec.Path, spec.Args...)
-	cmd.Env = append(os.Environ(), spec.Env...)
+	cmd.Dir, cmd.Env = spec.Dir, append(os.Environ(), spec.Env...)
 	cmd.SysProcAttr = sysProcAttr()
 	cmd.SysProcAttr.Credential = spec.User
 	if spec.LogFile == "" {

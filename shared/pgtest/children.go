@@ -1,10 +1,13 @@
-package pgserver
+package pgtest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -46,4 +49,14 @@ func awaitGone(pids []int) {
 			<-tick.C
 		}
 	}
+}
+
+// signal sends a signal to processes, of which some may have ended.
+func signal(pids []int, which syscall.Signal) (err error) {
+	for _, pid := range pids {
+		if e := syscall.Kill(pid, which); e != nil && !errors.Is(e, syscall.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("signal %v to PostgreSQL: %w", which, e))
+		}
+	}
+	return err
 }
