@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -201,6 +202,8 @@ func TestRedriveWithoutCluster(t *testing.T) {
 			var known *delivery.Error
 			if !errors.As(err, &known) || known.Code != c.code {
 				t.Errorf("the run ended with %v, want %s", err, c.code)
+			} else if strings.Contains(known.Message, "retry duration") {
+				t.Errorf("it is told %q", known.Message)
 			}
 			r.wantFiles(1, 0)
 			heal()
