@@ -165,10 +165,11 @@ func (q *question) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	there, err := q.to.find(ctx, q.index, q.ids)
-	if err != nil && !(q.optional && isLasting(err)) {
+	switch {
+	case err == nil:
+	case !q.optional || !isLasting(err):
 		return &askError{err}
-	}
-	if err != nil {
+	default:
 		q.log.Warn("whether documents are in an index already cannot be asked: it is found out by their ids alone", "index", q.index, "error", err)
 	}
 	for i, it := range q.items {

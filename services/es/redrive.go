@@ -113,7 +113,7 @@ func (r *redriving) outcome() redrive.Outcome {
 	out := redrive.Outcome{Delivered: t.done - r.already, Already: r.already, Left: t.failed + t.pending}
 	switch {
 	case t.pending > 0:
-		out.Why = describe(r.mostFrequent())
+		out.Why = byHand(describe(r.mostFrequent()))
 	case t.failed > 0:
 		out.Why = leftOver(r.why())
 	}
@@ -142,7 +142,7 @@ func (r *redriving) broken(ctx context.Context, err error) (redrive.Outcome, err
 	case errors.As(err, &line), errors.Is(err, errChanged):
 		return redrive.Outcome{Why: unreadable(err)}, nil
 	case errors.As(err, &known):
-		return out, known
+		return out, byHand(known)
 	}
-	return out, describe(err)
+	return out, byHand(describe(err))
 }

@@ -84,8 +84,11 @@ func TestRedrive(t *testing.T) {
 	r := newRig(t)
 	s := r.stream("demo")
 	s.aside("bad", `{"n":1}`, `{"n":"bad"}`, `{"n":"bad, too"}`)
-	dry, _, err := s.walk(redrive.Walk{DryRun: true})
+	dry, found, err := s.walk(redrive.Walk{DryRun: true})
 	check(t, err)
+	if why := found[0].Item.Object.Metadata[redrive.MetadataReason]; !strings.HasPrefix(why, "2 of them: document_parsing_exception: ") || strings.Contains(why, "secret") {
+		t.Errorf("a dry run shows %q as the reason", why)
+	}
 	wantEqual(t, "the files that a dry run finds", dry.Items, 1)
 	wantEqual(t, "the documents in them", dry.Records, 2)
 	wantEqual(t, "the documents after it", len(r.es.Documents("logs")), 1)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -73,6 +74,41 @@ func TestRedriveWakesLate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A redrive that is stopped before it writes what is left, and wakes when others have delivered that too, writes nothing.
+func TestRedriveWakesAfterAll(t *testing.T) {
+	r := newRig(t)
+	s := r.stream("demo")
+	s.aside("bad", `{"n":"bad 1"}`, `{"n":"bad for ever"}`)
+	heal := r.es.FailItems(rejects("ever"))
+	reached, released := make(chan struct{}), make(chan struct{})
+	looks := 0
+	over := r.s3.FailAt("HeadObject", "demo-", -1, func(carryOut http.Handler, w http.ResponseWriter, req *http.Request) {
+		if looks++; looks == 2 { // the first is the walk's
+			stop(reached, released)(carryOut, w, req)
+			return
+		}
+		carryOut.ServeHTTP(w, req)
+	})
+	var sleeper sync.WaitGroup
+	sleeper.Go(func() {
+		if report, _, err := s.redrive(); err != nil || report.Delivered != 1 || report.Left != 0 {
+			t.Errorf("the late one ended with %v, and %+v", err, report)
+		}
+	})
+	<-reached
+	over()
+	for range 2 {
+		_, _, err := s.redrive()
+		check(t, err)
+		heal()
+	}
+	close(released)
+	sleeper.Wait()
+	r.wantFiles(0, 2)
+	wantEqual(t, "the documents", len(r.es.Documents("logs")), 2)
+	wantEqual(t, "how often one was written", r.es.Writes(), 1)
 }
 
 // Two redrives at once share the files, and index each document once.
@@ -166,6 +202,8 @@ func TestRedriveWithoutCluster(t *testing.T) {
 			var known *delivery.Error
 			if !errors.As(err, &known) || known.Code != c.code {
 				t.Errorf("the run ended with %v, want %s", err, c.code)
+			} else if strings.Contains(known.Message, "retry duration") {
+				t.Errorf("it is told %q", known.Message)
 			}
 			r.wantFiles(1, 0)
 			heal()

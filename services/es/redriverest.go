@@ -36,6 +36,7 @@ func (r *redriving) setAsideAgain(ctx context.Context, ended time.Time) (objects
 		objectstore.MetadataRecords: strconv.Itoa(r.ledger.tally().failed),
 		objectstore.MetadataBytes:   strconv.FormatInt(r.bytes-r.ledger.bytes, 10),
 		redrive.MetadataCode:        codeDocumentsFailed,
+		redrive.MetadataReason:      objectstore.MetadataText(r.why()),
 	}
 	_, err := r.store.Create(ctx, objectstore.Write{
 		Object: o, Again: true, Held: func() error { return r.still(ctx) },
