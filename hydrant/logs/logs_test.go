@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 	"hydrant/shared/settings"
@@ -223,31 +223,13 @@ func TestNoEntries(t *testing.T) {
 	}
 }
 
-// lines is what a command has written so far.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestFollow(t *testing.T) {
 	in := newInstallation(t)
 	in.stream("demo", on(), on())
 	in.entry("S3Delivery", example(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out, ended := new(lines), make(chan error, 1)
+	out, ended := new(logtest.Lines), make(chan error, 1)
 	c := in.command()
 	c.Follow = true
 	go func() { ended <- c.Run(ctx, out) }()
@@ -284,7 +266,7 @@ func TestFollowFromNothing(t *testing.T) {
 	in.stream("demo", on(), on())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out, ended := new(lines), make(chan error, 1)
+	out, ended := new(logtest.Lines), make(chan error, 1)
 	c := in.command()
 	c.Follow = true
 	go func() { ended <- c.Run(ctx, out) }()

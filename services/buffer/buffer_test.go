@@ -16,6 +16,7 @@ import (
 // Three replicas cut the batches of several streams under load. One of them is cut off from NATS for so long that the others
 // take its work over, and then goes on, with whatever it was about to send.
 func TestContiguousWithThreeReplicas(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var streams []*catalog.DeliveryStream
 	for i := range 8 {
@@ -61,6 +62,7 @@ func TestContiguousWithThreeReplicas(t *testing.T) {
 }
 
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("answers", 5, 2))
 	p := newProxy(t, r.nats.URL())
@@ -87,6 +89,7 @@ func TestLostAnswer(t *testing.T) {
 }
 
 func TestNATSRestartWhileFilling(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("outage", 1, 3))
 	s := r.serve()
@@ -106,6 +109,7 @@ func TestNATSRestartWhileFilling(t *testing.T) {
 }
 
 func TestStartsWhileNATSIsDown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("early", 5, 1))
 	r.put(d, 1, 100)
@@ -124,6 +128,7 @@ func TestStartsWhileNATSIsDown(t *testing.T) {
 }
 
 func TestStopsWhileNATSIsDown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("late", 5, 900))
 	s := r.serve()
@@ -137,6 +142,7 @@ func TestStopsWhileNATSIsDown(t *testing.T) {
 }
 
 func TestDeletedAndMadeAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("again", 5, 1))
 	s := r.serve()
@@ -159,6 +165,7 @@ func TestDeletedAndMadeAgain(t *testing.T) {
 
 // A process that stalled while its stream was deleted and made again wakes with a batch of the old one.
 func TestLateBatchOfADeletedStream(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("stale", 5, 900))
 	r.put(d, 3, 100)
@@ -176,6 +183,7 @@ func TestLateBatchOfADeletedStream(t *testing.T) {
 }
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, test := range []struct {
 		name   string
@@ -204,6 +212,7 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 
 // The checker is to find what it is for.
 func TestCheckerFinds(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("checked", 5, 1))
 	s := r.serve()

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAbsentCursor(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		age     time.Duration
@@ -35,6 +36,7 @@ func TestAbsentCursor(t *testing.T) {
 }
 
 func TestBegin(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	young, old := now.Add(-time.Hour), now.Add(-48*time.Hour)
 	for _, test := range []struct {
@@ -61,6 +63,7 @@ func TestBegin(t *testing.T) {
 }
 
 func TestLegThatBeganLater(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("later", 5, 600))
 	r.put(d, 3, 100)
@@ -77,6 +80,7 @@ func TestLegThatBeganLater(t *testing.T) {
 }
 
 func TestForeignCursor(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("foreign", 5, 1))
 	r.publish(d, names.NewStreamID(), 1, 900)
@@ -89,6 +93,7 @@ func TestForeignCursor(t *testing.T) {
 }
 
 func TestCursorIsKeptOverARestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("kept", 5, 1))
 	first := r.serve()
@@ -101,6 +106,7 @@ func TestCursorIsKeptOverARestart(t *testing.T) {
 }
 
 func TestExpiredBeginningIsCounted(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("beginnings", 5, 1))
 	r.put(d, 10, 100)
@@ -119,6 +125,7 @@ func TestExpiredBeginningIsCounted(t *testing.T) {
 }
 
 func TestEverythingExpired(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := document("gone", 5, 1)
 	d.RetentionSeconds = 1
@@ -139,6 +146,7 @@ func TestEverythingExpired(t *testing.T) {
 }
 
 func TestShortLogIsAnErrorAndWaits(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("short", 5, 1))
 	r.put(d, 2, 100)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSizeCut(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("sizes", 1, 900))
 	s := r.serve()
@@ -40,6 +41,7 @@ func TestSizeCut(t *testing.T) {
 }
 
 func TestIntervalCut(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("intervals", 5, 1))
 	r.serve()
@@ -58,6 +60,7 @@ func TestIntervalCut(t *testing.T) {
 
 // A buffer that was down cuts everything that is overdue as few batches, not one for each message.
 func TestOverdueBacklogIsOneBatch(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("overdue", 5, 1))
 	r.put(d, 500, 10)
@@ -70,6 +73,7 @@ func TestOverdueBacklogIsOneBatch(t *testing.T) {
 }
 
 func TestShards(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := document("shards", 1, 1)
 	d.Shards = 3
@@ -126,6 +130,7 @@ func (r *rig) cutOne(c *cutter, from *reader) {
 }
 
 func TestRestartDoesNotLengthenTheInterval(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("restarts", 5, 600))
 	r.put(d, 1, 100)
@@ -142,6 +147,7 @@ func TestRestartDoesNotLengthenTheInterval(t *testing.T) {
 }
 
 func TestLostRace(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("races", 5, 600))
 	r.put(d, 5, 100)
@@ -161,6 +167,7 @@ func TestLostRace(t *testing.T) {
 }
 
 func TestIntervalZero(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("zero", 5, 0))
 	s := r.serve()
@@ -186,6 +193,7 @@ func TestIntervalZero(t *testing.T) {
 
 // JetStream counts what waits for a consumer a little after it has acknowledged the publish, so the count is waited for.
 func TestBacklogGrowsTheBatch(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("backlog", 1, 900))
 	sink := r.sink(d)
@@ -214,6 +222,7 @@ func TestBacklogGrowsTheBatch(t *testing.T) {
 }
 
 func TestHintsChangedWhileFilling(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		to     [2]int32
@@ -271,6 +280,7 @@ func TestOrderIsVerified(t *testing.T) {
 
 // Membership is a hint: two replicas may work on the same key for as long as they like.
 func TestTwoCuttersOfOneKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("rivals", 1, 0))
 	rivals := []*cutter{r.cutter(d), r.cutter(d), r.cutter(d)}

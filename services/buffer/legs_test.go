@@ -26,6 +26,7 @@ func searching(name names.Stream, megabytes, backupMegabytes int32) *catalog.Del
 
 // TestSearchLegs has the legs of a search destination cut each by its own hints, and trimmed when both have delivered.
 func TestSearchLegs(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(searching("search", 1, 2))
 	r.serve()

@@ -18,6 +18,7 @@ func (r *rig) parked(s *running) {
 
 // A large batch is read when it is complete, and is no other than if it had been read as it came.
 func TestParkedUntilTheSizeIsThere(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("parked", 16, 900))
 	s := r.serve()
@@ -41,6 +42,7 @@ func TestParkedUntilTheSizeIsThere(t *testing.T) {
 }
 
 func TestParkedUntilTheIntervalIsOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("parked", 128, 3))
 	s := r.serve()
@@ -58,6 +60,7 @@ func TestParkedUntilTheIntervalIsOver(t *testing.T) {
 
 // A log into which nothing comes is not asked again and again.
 func TestParkedUntilItIsCalm(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("calm", 128, 900))
 	s := r.serve()
@@ -73,6 +76,7 @@ func TestParkedUntilItIsCalm(t *testing.T) {
 
 // What the log says to have and cannot give, because it was deleted, holds up no batch.
 func TestParkedBeforeAHole(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("parked", 128, 2))
 	s := r.serve()
@@ -86,6 +90,7 @@ func TestParkedBeforeAHole(t *testing.T) {
 }
 
 func TestParkedWhileHintsChange(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("parked", 128, 900))
 	s := r.serve()

@@ -67,6 +67,7 @@ func (r *rig) answer(to *reader) *nats.Msg {
 // Who publishes by NATS itself chooses the headers. What looks like a word of JetStream's own is a record like any other,
 // and hides none of those around it.
 func TestHostileHeaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("hostile", 5, 1))
 	r.put(d, 1, 100)
@@ -137,6 +138,7 @@ func (r *rig) putRaw(d *catalog.DeliveryStream, header, data string) {
 
 // Whatever the pace of the two, messages are always on the way, and never more than there is room for.
 func TestReaderAsksInTime(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("steady", 5, 1))
 	const messages = 5 * dueMessages
@@ -178,6 +180,7 @@ func (r *rig) ask(from *reader, request jspull.Request) {
 }
 
 func TestPullThatExpires(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("expires", 5, 1))
 	from := r.reader(r.nats.Conn(), logOf(d, 0))
@@ -196,6 +199,7 @@ func TestPullThatExpires(t *testing.T) {
 
 // A heartbeat tells how much was sent, so that a message which was lost is missed though none comes after it.
 func TestHeartbeatFindsAHole(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("holes", 5, 1))
 	r.put(d, 2, 100)
@@ -217,6 +221,7 @@ func TestHeartbeatFindsAHole(t *testing.T) {
 }
 
 func TestReaderOfWhatIsDeleted(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		says   string
@@ -289,6 +294,7 @@ func TestSilence(t *testing.T) {
 
 // A reader that is closed leaves nothing behind, in the client or the server.
 func TestReaderCloses(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("closes", 5, 1))
 	r.fillLog(d, 2*dueMessages)

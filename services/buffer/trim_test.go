@@ -67,6 +67,7 @@ func (r *rig) trimmed(name names.Stream, delivered int) *catalog.DeliveryStream 
 func none(c *Config) { c.ReplayBytes = 0 }
 
 func TestTrimsOnlyWhatIsDelivered(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	some, all, nothing := r.trimmed("some", 2), r.trimmed("all", 3), r.trimmed("nothing", 0)
 	noSink := r.create(document("no.sink", 5, 900))
@@ -108,6 +109,7 @@ func (r *rig) backup(d *catalog.DeliveryStream, since time.Time) {
 // TestBackupSwitchedOnLater has a backup begin right behind records that are not its own: they are not undelivered. By how
 // much the clocks differ is not known, so they stay; as do those that came after it began.
 func TestBackupSwitchedOnLater(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("late", 3)
 	r.publish(d, d.ID, 31, 35)
@@ -161,6 +163,7 @@ func TestBegun(t *testing.T) {
 // TestClockOfIngestIsAhead makes a delivery stream by a clock that is far ahead of NATS'. Its records are its own all the
 // same, and none goes before it is delivered.
 func TestClockOfIngestIsAhead(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := document("ahead", 5, 900)
 	d.Created = time.Now().Add(time.Hour)
@@ -179,6 +182,7 @@ func TestClockOfIngestIsAhead(t *testing.T) {
 
 // TestOldestOfALateLeg has the log still hold records that arrived before the leg began.
 func TestOldestOfALateLeg(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("halfway", 0)
 	since := r.log(d).LastTime.Add(time.Millisecond)
@@ -192,6 +196,7 @@ func TestOldestOfALateLeg(t *testing.T) {
 }
 
 func TestTrimsOutOfOrderAcknowledgements(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("disorder", 0)
 	sink, err := r.batches.Consumer(t.Context(), names.SinkConsumer(names.LegS3, d.Name, d.ID))
@@ -212,6 +217,7 @@ func TestTrimsOutOfOrderAcknowledgements(t *testing.T) {
 }
 
 func TestTrimsToTheBudget(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	one, two := r.trimmed("one", 3), r.trimmed("two", 3)
 	trimmer, _ := r.trimmer()
@@ -235,6 +241,7 @@ func TestTrimsToTheBudget(t *testing.T) {
 }
 
 func TestTrimsUnderPressure(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("pressed", 2)
 	account, err := r.js.AccountInfo(t.Context())
@@ -258,6 +265,7 @@ func TestTrimsUnderPressure(t *testing.T) {
 
 // A store at its limit refuses descriptors too. Acknowledging and trimming still work, and make all well again.
 func TestTrimsAFullStore(t *testing.T) {
+	t.Parallel()
 	const limit = 20 << 20
 	r := newRig(t, func(o *server.Options) { o.JetStreamMaxStore = limit })
 	d := r.create(document("full", 5, 900))
@@ -279,6 +287,7 @@ func TestTrimsAFullStore(t *testing.T) {
 }
 
 func TestTrimsAStreamWithMoreThanHalfItsShare(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	large := r.trimmed("large", 2)
 	small := r.create(document("small", 5, 900))
@@ -298,6 +307,7 @@ func TestTrimsAStreamWithMoreThanHalfItsShare(t *testing.T) {
 }
 
 func TestTrimIgnoresForeignBatches(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("mixed", 5, 900))
 	foreign := names.NewStreamID()
@@ -327,6 +337,7 @@ func TestTrimIgnoresForeignBatches(t *testing.T) {
 }
 
 func TestTrimmersDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("twice", 2)
 	late, _ := r.trimmer(none)
@@ -341,6 +352,7 @@ func TestTrimmersDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestLatePurgeDoesNotReachTheSuccessor(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("purged", 3)
 	trimmer, logged := r.trimmer(none)
@@ -359,6 +371,7 @@ func TestLatePurgeDoesNotReachTheSuccessor(t *testing.T) {
 }
 
 func TestCutterGoesOnBehindATrimmedLog(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.create(document("onwards", 5, 1))
 	sink := r.sink(d)
@@ -386,6 +399,7 @@ func TestCutterGoesOnBehindATrimmedLog(t *testing.T) {
 }
 
 func TestUndeliveredIsReportedAndWarnedOf(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := document("slow", 5, 900)
 	d.RetentionSeconds = 1000
@@ -417,6 +431,7 @@ func TestUndeliveredIsReportedAndWarnedOf(t *testing.T) {
 }
 
 func TestUndeliveredGauges(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	d := r.trimmed("gauges", 1)
 	trimmer, _ := r.trimmer()

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +24,7 @@ import (
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
@@ -84,13 +83,7 @@ func wantEqual[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-func testLog(t testing.TB) *slog.Logger {
-	out := io.Discard
-	if testing.Verbose() {
-		out = os.Stderr
-	}
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
-}
+func testLog(t testing.TB) *slog.Logger { return logtest.New(t) }
 
 // destination is what a service delivers with, without the service.
 func (r *rig) destination(change ...func(*Config)) *destination {

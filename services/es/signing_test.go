@@ -1,14 +1,12 @@
 package es
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"hydrant/services/es/internal/fakees"
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
@@ -35,31 +34,13 @@ type signed struct {
 	*rig
 	sts    *s3test.STS
 	domain *fakees.Domain
-	logged *lines
-}
-
-// lines is a log that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	logged *logtest.Lines
 }
 
 // newSigned has an STS that trusts roles, besides the one that writes to S3.
 func newSigned(t *testing.T, trusted ...string) *signed {
 	t.Helper()
-	x := &signed{rig: newRig(t), logged: new(lines)}
+	x := &signed{rig: newRig(t), logged: new(logtest.Lines)}
 	x.log = slog.New(slog.NewTextHandler(x.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	trust := map[string]string{s3Role: account}
 	for _, role := range trusted {

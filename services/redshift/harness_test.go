@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"regexp"
@@ -24,6 +23,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/s3test"
@@ -68,13 +68,7 @@ func wantEqual[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-func testLog(t testing.TB) *slog.Logger {
-	out := io.Discard
-	if testing.Verbose() {
-		out = os.Stderr
-	}
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
-}
+func testLog(t testing.TB) *slog.Logger { return logtest.New(t) }
 
 // await waits for something that happens elsewhere.
 func await(t testing.TB, what string, happened func() bool) {

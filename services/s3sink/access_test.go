@@ -63,6 +63,7 @@ func (k *kmsStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestKMS asks the store to encrypt, with each operation that makes an object, and finds the object again.
 func TestKMS(t *testing.T) {
+	t.Parallel()
 	for operation, size := range map[string]int{"PutObject": 1000, "CreateMultipartUpload": 6 << 20} {
 		t.Run(operation, func(t *testing.T) {
 			r := newRig(t)
@@ -90,6 +91,7 @@ func TestKMS(t *testing.T) {
 
 // TestNoKMS asks for no encryption where the delivery stream does not.
 func TestNoKMS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	kms := r.startKMS(true)
 	s := r.stream("demo")
@@ -104,6 +106,7 @@ func TestNoKMS(t *testing.T) {
 // TestKMSPassedOver is a store that writes plain objects and says nothing: the batch is delivered, and its owner is told,
 // once for each delivery stream.
 func TestKMSPassedOver(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		size  int
@@ -143,6 +146,7 @@ func TestKMSPassedOver(t *testing.T) {
 
 // TestWhenACL writes for the bucket's owner where the accounts say so, or the setting.
 func TestWhenACL(t *testing.T) {
+	t.Parallel()
 	const nobody = "000000000000"
 	tests := []struct {
 		setting, account, role string

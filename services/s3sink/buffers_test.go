@@ -13,6 +13,7 @@ import (
 
 // TestPartsAreBounded has more workers at it than there is memory for: each waits for its turn and all come through.
 func TestPartsAreBounded(t *testing.T) {
+	t.Parallel()
 	for _, parts := range []int64{1, 2, 3} {
 		t.Run(itoa(int(parts)), func(t *testing.T) {
 			r := newRig(t)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 )
 
 // TestErrorLogHasNoCredentials has the SDK and a server say more than an error log should repeat.
@@ -37,7 +38,7 @@ func TestErrorLogHasNoCredentials(t *testing.T) {
 			r.start(func(cfg *Config) { c.change(t, r, cfg) })
 			s.hand(s.batch())
 			var data []byte
-			eventually(t, "an entry", func() bool {
+			natstest.WaitFor(t, "an entry", func() bool {
 				if all := r.messages(names.ErrorsStream); len(all) > 0 {
 					data = all[0]
 				}

@@ -13,6 +13,7 @@ import (
 
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -27,7 +28,7 @@ func logged(d *doc) {
 func (s *deliveryStream) logEntry(parts ...string) delivery.LogEntry {
 	s.t.Helper()
 	var entry delivery.LogEntry
-	eventually(s.t, fmt.Sprintf("an error log entry of %s with %q", s.doc.Name, parts), func() bool {
+	natstest.WaitFor(s.t, fmt.Sprintf("an error log entry of %s with %q", s.doc.Name, parts), func() bool {
 		for _, data := range s.messages("ERRORS") {
 			e := decodeEntry(s.t, data)
 			missing := func(part string) bool { return !strings.Contains(e.Detail, part) }
@@ -44,6 +45,7 @@ func (s *deliveryStream) logEntry(parts ...string) delivery.LogEntry {
 // TestGuideErrors has an S3 server give each error of the guide's list to each operation that may get it, and finds it in
 // the delivery stream's error log, with the guide's code and with what is to be done.
 func TestGuideErrors(t *testing.T) {
+	t.Parallel()
 	errors := []struct {
 		inGuide bool // the others are what KMS keys lead to otherwise
 		code    string

@@ -10,6 +10,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -72,7 +73,7 @@ func testExpired(t *testing.T, change func(*Config)) {
 
 func (r *rig) wantLogged(s *deliveryStream, code string) {
 	r.t.Helper()
-	eventually(r.t, "an error log entry "+code, func() bool {
+	natstest.WaitFor(r.t, "an error log entry "+code, func() bool {
 		for _, data := range r.messages(names.ErrorsStream) {
 			if e := decodeEntry(r.t, data); e.ErrorCode == code && e.DeliveryStreamARN == s.doc.ARN {
 				return true
@@ -84,6 +85,7 @@ func (r *rig) wantLogged(s *deliveryStream, code string) {
 
 // TestHole is a log that lost something in the middle, which no expiry does: the batch waits rather than be cut short.
 func TestHole(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	d, _ := s.lines(5)
@@ -102,6 +104,7 @@ func TestHole(t *testing.T) {
 
 // TestWrongCounts is a descriptor that tells of more than its messages hold: nothing is delivered under its name.
 func TestWrongCounts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	d, _ := s.lines(5)
@@ -125,6 +128,7 @@ func TestWrongCounts(t *testing.T) {
 
 // TestExpiresDuringUpload has more expire after what survived was counted, while the first part of it goes out.
 func TestExpiresDuringUpload(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", compressed)
 	s.fill(17 << 20)
@@ -150,6 +154,7 @@ func TestExpiresDuringUpload(t *testing.T) {
 
 // TestExpiredAfterDelivery delivers whole or in part, loses the answer and then more of the log: what is there counts.
 func TestExpiredAfterDelivery(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		before func(s *deliveryStream, d batch.Descriptor) // the first attempt
@@ -200,6 +205,7 @@ func purgeTo(n uint64) func(*deliveryStream, batch.Descriptor) {
 
 // TestExpiredAndS3Away is a batch of which nothing is left, and an S3 that cannot tell whether it was delivered.
 func TestExpiredAndS3Away(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		do   action

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -118,6 +119,7 @@ func TestRedelivery(t *testing.T) {
 
 // TestNotHeld has workers lose their batch at each step: they complete nothing, and leave nothing.
 func TestNotHeld(t *testing.T) {
+	t.Parallel()
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
@@ -143,6 +145,7 @@ func TestNotHeld(t *testing.T) {
 
 // TestNotHeldBetweenRepeats loses the batch while the SDK waits to repeat the request that completes the object.
 func TestNotHeldBetweenRepeats(t *testing.T) {
+	t.Parallel()
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
@@ -178,6 +181,7 @@ func TestNotHeldBetweenRepeats(t *testing.T) {
 
 // TestStalledUpload has the next worker look before a stalled one completes: the upload is fenced off.
 func TestStalledUpload(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.fill(6 << 20)
@@ -212,6 +216,7 @@ func TestStalledUpload(t *testing.T) {
 
 // TestForeignObject finds another object under the name of the batch's.
 func TestForeignObject(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name     string
 		metadata func(id batch.ID) map[string]string
@@ -257,6 +262,7 @@ func TestForeignObject(t *testing.T) {
 
 // TestTakenNameNotReadable is told that the name is taken, and not allowed to look: that is what the owner has to know.
 func TestTakenNameNotReadable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.put([]byte("a record"))
@@ -278,6 +284,7 @@ func TestTakenNameNotReadable(t *testing.T) {
 
 // TestKilledWorker finds the unfinished upload of a worker that is no more, and one whose id nobody ever learned.
 func TestKilledWorker(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.fill(6 << 20)
@@ -298,6 +305,7 @@ func TestKilledWorker(t *testing.T) {
 
 // TestNoConditions is a store that does not know If-None-Match on writes.
 func TestNoConditions(t *testing.T) {
+	t.Parallel()
 	refusals := map[string]action{
 		"501":             answer(http.StatusNotImplemented, "NotImplemented"),
 		"InvalidArgument": answerWith(http.StatusBadRequest, "InvalidArgument", "The header If-None-Match is not supported."),
@@ -333,6 +341,7 @@ func TestNoConditions(t *testing.T) {
 
 // TestCreateBuckets makes a missing bucket where that is wanted, for both kinds of write.
 func TestCreateBuckets(t *testing.T) {
+	t.Parallel()
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) {
 			r := newRig(t)
@@ -348,6 +357,7 @@ func TestCreateBuckets(t *testing.T) {
 
 // TestAborts makes sure that an upload which is given up is aborted, also when the attempt's own time is over.
 func TestAborts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.fill(17 << 20)
@@ -369,13 +379,14 @@ func TestAborts(t *testing.T) {
 
 // TestErrorLog finds a failure in the delivery stream's error log, in the guide's form.
 func TestErrorLog(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toBucket("absent"))
 	s.put([]byte("one\n"))
 	d := s.hand(s.batch())
 	var entry delivery.LogEntry
-	eventually(t, "an error log entry", func() bool {
+	natstest.WaitFor(t, "an error log entry", func() bool {
 		all := r.messages("ERRORS")
 		if len(all) > 0 {
 			entry = decodeEntry(t, all[0])

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,8 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -27,7 +22,9 @@ import (
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 	"hydrant/shared/s3test"
@@ -41,7 +38,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is a NATS server, an S3 server that can be told to fail, and what a test does with them.
 type rig struct {
 	t    *testing.T
-	nats *server.Server
+	nats *natstest.Server
 	js   jetstream.JetStream
 	s3   *fakeS3
 	cfg  Config
@@ -49,13 +46,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, nats: startNATS(t, t.TempDir(), -1), s3: s3test.Start(t)}
-	r.cfg = rigConfig(r.nats.ClientURL(), r.s3.URL())
-	conn, err := nats.Connect(r.nats.ClientURL())
-	check(t, err)
-	t.Cleanup(conn.Close)
-	r.js, err = jetstream.New(conn)
-	check(t, err)
+	r := &rig{t: t, nats: natstest.Start(t), s3: s3test.Start(t)}
+	r.cfg = rigConfig(r.nats.URL(), r.s3.URL())
+	r.js = r.nats.JetStream()
 	check(t, broker.Prepare(t.Context(), r.js, r.cfg.NATS, testLog(t)))
 	return r
 }
@@ -72,20 +65,6 @@ func rigConfig(natsURL, s3URL string) Config {
 	}
 }
 
-func startNATS(t *testing.T, dir string, port int) *server.Server {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, SyncAlways: true, NoLog: true, NoSigs: true,
-	})
-	check(t, err)
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
-}
-
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -93,24 +72,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func testLog(t *testing.T) *slog.Logger {
-	out := io.Discard
-	if testing.Verbose() {
-		out = os.Stderr
-	}
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
-}
-
-// eventually polls until what is asked for is so.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not come to pass within %s: %s", patience, what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
+func testLog(t *testing.T) *slog.Logger { return logtest.New(t) }
 
 // start runs a service until the returned function is called, or the test ends.
 func (r *rig) start(change ...func(*Config)) (*Service, func()) {
@@ -252,7 +214,6 @@ type (
 	httpHandler  = http.Handler
 	httpWriter   = http.ResponseWriter
 	httpRequest  = http.Request
-	tcpAddr      = net.TCPAddr
 	timeDuration = time.Duration
 )
 

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/s3test"
 )
@@ -57,7 +58,7 @@ func startMoto(t *testing.T) *moto {
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	m := &moto{t: t, url: "http://127.0.0.1:" + port}
-	eventually(t, "moto answers", func() bool {
+	natstest.WaitFor(t, "moto answers", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("moto ended: %s", output.String())
@@ -114,6 +115,7 @@ func (m *moto) post(path, contentType, authorization, body string) []byte {
 
 // TestMotoKMS delivers to a server that knows encryption with KMS keys, and asks it with which key the object is encrypted.
 func TestMotoKMS(t *testing.T) {
+	t.Parallel()
 	m := startMoto(t)
 	direct := m.s3()
 	_, err := direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("data")})
@@ -145,6 +147,7 @@ func TestMotoKMS(t *testing.T) {
 
 // TestMotoRoles delivers with a role that may write one bucket, by a user who may do nothing but assume it.
 func TestMotoRoles(t *testing.T) {
+	t.Parallel()
 	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`
 	m := startMoto(t)
 	direct := m.s3()
@@ -197,6 +200,7 @@ func TestMotoRoles(t *testing.T) {
 
 // TestMotoNoBucket is the error of the guide's list that moto's server gives of itself.
 func TestMotoNoBucket(t *testing.T) {
+	t.Parallel()
 	m := startMoto(t)
 	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/s3test"
 )
 
@@ -21,6 +22,7 @@ func trusting() map[string]string { return map[string]string{roleA: accountA, ro
 
 // TestRoles delivers for two accounts, each with its own role, asked for with the account as external id.
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	sts := r.startSTS(trusting())
 	r.start(sts.assuming)
@@ -52,6 +54,7 @@ func TestRoles(t *testing.T) {
 
 // TestNoSTS keeps to the service's own credentials where no STS is named.
 func TestNoSTS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", as(accountA, roleA))
 	s.put([]byte("a record\n"))
@@ -64,6 +67,7 @@ func TestNoSTS(t *testing.T) {
 
 // TestSTSDown has STS fail for a while: the batch waits, and is then delivered once.
 func TestSTSDown(t *testing.T) {
+	t.Parallel()
 	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -73,7 +77,7 @@ func TestSTSDown(t *testing.T) {
 			s := r.stream("demo", as(accountA, roleA))
 			s.fill(size)
 			d := s.hand(s.batch())
-			eventually(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
+			natstest.WaitFor(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
 			sts.Fail(nil)
 			wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
 			r.wantOne("data")
@@ -83,6 +87,7 @@ func TestSTSDown(t *testing.T) {
 
 // TestCredentialsNotTaken has S3 say that credentials have ended: the next attempt is made with others.
 func TestCredentialsNotTaken(t *testing.T) {
+	t.Parallel()
 	for code, status := range map[string]int{"ExpiredToken": http.StatusBadRequest, "InvalidToken": http.StatusBadRequest, "InvalidAccessKeyId": http.StatusForbidden} {
 		t.Run(code, func(t *testing.T) {
 			r := newRig(t)
@@ -101,6 +106,7 @@ func TestCredentialsNotTaken(t *testing.T) {
 
 // TestEarlierRole looks under an earlier configuration with the role that it names.
 func TestEarlierRole(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		trust map[string]string

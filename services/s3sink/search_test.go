@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 )
 
@@ -42,6 +43,7 @@ func inLeg(d batch.Descriptor, leg names.Leg) batch.Descriptor {
 
 // TestBackupOfSearch copies all documents as the destination's S3 settings say, and leaves the indexing to others.
 func TestBackupOfSearch(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
@@ -66,13 +68,14 @@ func TestBackupOfSearch(t *testing.T) {
 
 // TestBackupOfSearchThatFails has it told in the error log of the S3 settings, and goes on when they are corrected.
 func TestBackupOfSearchThatFails(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toSearch(types.AmazonopensearchserviceS3BackupModeAllDocuments, "missing", ""))
 	s.fill(1000)
 	d := s.hand(inLeg(s.batch(), names.LegBackup))
 	var entry delivery.LogEntry
-	eventually(t, "the failure is in the error log", func() bool {
+	natstest.WaitFor(t, "the failure is in the error log", func() bool {
 		m, err := r.errorLog(names.ErrorsSubject("demo", "copies"))
 		if err == nil {
 			entry = decodeEntry(t, m.Data)
@@ -92,6 +95,7 @@ func TestBackupOfSearchThatFails(t *testing.T) {
 
 // TestFailedDocumentsOnly has no backup to deliver: what there is of one, from whatever else, is left alone.
 func TestFailedDocumentsOnly(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	only := r.stream("only", toSearch(types.AmazonopensearchserviceS3BackupModeFailedDocumentsOnly, "data", ""))

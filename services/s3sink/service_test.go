@@ -16,6 +16,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/service"
 	"hydrant/shared/settings"
@@ -23,6 +24,7 @@ import (
 
 // TestObjects delivers batches of every form, from what was published to the object read back.
 func TestObjects(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		options []option
@@ -82,6 +84,7 @@ func TestObjects(t *testing.T) {
 
 // TestBackup delivers the same records twice: to the destination and, as it says, to the backup's own place.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
@@ -110,6 +113,7 @@ func TestBackup(t *testing.T) {
 
 // TestBackupThatFails leaves the destination alone, and says in its own error log what is wrong.
 func TestBackupThatFails(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", backedUpTo("missing", ""))
@@ -120,7 +124,7 @@ func TestBackupThatFails(t *testing.T) {
 	s.hand(copied)
 	s.delivered(to)
 	var entry delivery.LogEntry
-	eventually(t, "the failure is in the error log", func() bool {
+	natstest.WaitFor(t, "the failure is in the error log", func() bool {
 		m, err := r.errorLog(names.ErrorsSubject("demo", "BackupDelivery"))
 		if err == nil {
 			entry = decodeEntry(t, m.Data)
@@ -140,6 +144,7 @@ func TestBackupThatFails(t *testing.T) {
 // TestEmptyRecords delivers records without a byte: they count, and make an object of each format that holds nothing. A
 // second delivery finds it.
 func TestEmptyRecords(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	for i, f := range formats {
@@ -163,6 +168,7 @@ func TestEmptyRecords(t *testing.T) {
 
 // TestNothingInIt is a batch of which everything had gone before it was cut.
 func TestNothingInIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo")
@@ -176,6 +182,7 @@ func TestNothingInIt(t *testing.T) {
 
 // TestSameBucketAndPrefix has two delivery streams, and a third of the first's name, write to one place.
 func TestSameBucketAndPrefix(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	for range 2 {
@@ -193,6 +200,7 @@ func TestSameBucketAndPrefix(t *testing.T) {
 
 // TestManyBatchesTwoServices has two replicas share the batches of two delivery streams.
 func TestManyBatchesTwoServices(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	one, _ := r.start()
 	two, _ := r.start()
@@ -238,6 +246,7 @@ func TestManyBatchesTwoServices(t *testing.T) {
 
 // TestShutdownHandsBack stops a service while S3 does not answer; another then delivers the batch, once.
 func TestShutdownHandsBack(t *testing.T) {
+	t.Parallel()
 	for name, size := range map[string]int{"single put": 1000, "multipart": 12 << 20} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -260,6 +269,7 @@ func TestShutdownHandsBack(t *testing.T) {
 
 // TestShutdownFinishes stops a service while S3 is slow: what is in work is finished.
 func TestShutdownFinishes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	reached, release := make(chan struct{}, 1), make(chan struct{})
 	r.s3.Fail("PutObject", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
@@ -282,30 +292,30 @@ func TestShutdownFinishes(t *testing.T) {
 
 // TestStartsWithoutNATS starts the service first and NATS afterwards.
 func TestStartsWithoutNATS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.put([]byte("one\n"))
 	d := s.hand(s.batch())
-	dir, port := r.nats.StoreDir(), r.nats.Addr().(*tcpAddr).Port
-	r.nats.Shutdown()
-	r.nats.WaitForShutdown()
+	r.nats.Stop()
 	service, _ := r.start()
 	if err := service.Ready(); err == nil {
 		t.Error("ready without NATS")
 	}
-	r.nats = startNATS(t, strings.TrimSuffix(dir, "/jetstream"), port)
-	eventually(t, "ready", func() bool { return service.Ready() == nil })
+	r.nats.Restart()
+	natstest.WaitFor(t, "ready", func() bool { return service.Ready() == nil })
 	wantEqual(t, "the outcome", s.delivered(d).Outcome, batch.Delivered)
 	r.wantOne("data")
 }
 
 // TestReplicasAreListed looks for what an operator sees.
 func TestReplicasAreListed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	kv, err := r.js.KeyValue(t.Context(), names.MembersBucket)
 	check(t, err)
-	eventually(t, "a member of the group s3sink", func() bool {
+	natstest.WaitFor(t, "a member of the group s3sink", func() bool {
 		keys, err := kv.Keys(t.Context())
 		return err == nil && len(keys) == 1 && strings.HasPrefix(keys[0], "s3sink.")
 	})
@@ -381,6 +391,7 @@ func TestSettings(t *testing.T) {
 
 // TestUndeliverable is a destination that this build cannot write: the batch waits, for a newer build or another setting.
 func TestUndeliverable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", func(d *doc) { d.Destination.S3.CompressionFormat = "BROTLI" })
 	s.put([]byte("one\n"))

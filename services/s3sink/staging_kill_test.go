@@ -38,6 +38,7 @@ func TestSinkProcess(t *testing.T) {
 // TestKilledWhileAnnouncing kills the sink at each step around the announcement. Every object is announced, under its batch's id
 // however often, and a batch is acknowledged after that only.
 func TestKilledWhileAnnouncing(t *testing.T) {
+	t.Parallel()
 	for point, again := range map[string]bool{ // whether the announcement had been made
 		"sink.delivered": false, "sink.announced": true, "sink.before-ack": true,
 	} {
@@ -70,7 +71,7 @@ func (r *rig) runKilledAt(point string) {
 	armed := filepath.Join(r.t.TempDir(), "fault")
 	check(r.t, os.WriteFile(armed, []byte(point+" kill"), 0o600))
 	sink := exec.CommandContext(r.t.Context(), os.Args[0], "-test.run=^TestSinkProcess$")
-	sink.Env = append(os.Environ(), "HYDRANT_FAULTPOINT="+armed, sinkNATS+"="+r.nats.ClientURL(), sinkS3+"="+r.s3.URL())
+	sink.Env = append(os.Environ(), "HYDRANT_FAULTPOINT="+armed, sinkNATS+"="+r.nats.URL(), sinkS3+"="+r.s3.URL())
 	out := new(strings.Builder)
 	sink.Stdout, sink.Stderr = out, out
 	err := sink.Run()

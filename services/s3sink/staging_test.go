@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 )
 
 // toRedshift makes the destination Redshift, staged in the bucket "data".
@@ -79,6 +80,7 @@ func (r *rig) wantStagedObjects(bucket string) int {
 
 // TestStaging announces each object to the service that loads it, and what is told is what there is.
 func TestStaging(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	for _, c := range []struct {
@@ -114,6 +116,7 @@ func TestStaging(t *testing.T) {
 
 // TestNothingStaged has outcomes that leave nothing to load, and objects that are nobody's staging.
 func TestNothingStaged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.s3.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("copies")})
 	check(t, err)
@@ -137,6 +140,7 @@ func TestNothingStaged(t *testing.T) {
 
 // TestStagedSurvivors announces what is left of a batch, with its own counts.
 func TestStagedSurvivors(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toRedshift(types.CompressionFormatUncompressed))
@@ -155,6 +159,7 @@ func TestStagedSurvivors(t *testing.T) {
 
 // TestStagingFull keeps the batches of objects that cannot be announced, and announces them when there is room.
 func TestStagingFull(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", toRedshift(types.CompressionFormatUncompressed))
 	r.limitStaging(1)
@@ -169,7 +174,7 @@ func TestStagingFull(t *testing.T) {
 		check(t, err)
 		return c.CachedInfo().NumAckPending, c.CachedInfo().NumRedelivered
 	}
-	eventually(t, "the second batch is tried again", func() bool { _, again := consumer(); return again > 0 })
+	natstest.WaitFor(t, "the second batch is tried again", func() bool { _, again := consumer(); return again > 0 })
 	if waiting, _ := consumer(); waiting != 1 {
 		t.Errorf("%d batches wait, want the one that is not announced", waiting)
 	}

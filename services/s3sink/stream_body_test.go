@@ -15,6 +15,7 @@ import (
 
 // TestStraight delivers from the log without a part in memory, and says how the bytes are checked.
 func TestStraight(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var trailer, signed, length, encoding string
 	r.s3.Fail("PutObject", -1, func(store httpHandler, w httpWriter, q *httpRequest) {
@@ -42,6 +43,7 @@ func TestStraight(t *testing.T) {
 
 // TestWhatGoesStraight tells by the settings and the batch which objects are assembled first.
 func TestWhatGoesStraight(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(*Config)
@@ -75,6 +77,7 @@ func TestWhatGoesStraight(t *testing.T) {
 
 // TestLostWhileSending loses the batch when nearly all of it is at the server: no object is made of it.
 func TestLostWhileSending(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	s.fill(6 << 20)
@@ -96,6 +99,7 @@ func TestLostWhileSending(t *testing.T) {
 
 // TestStuckServer takes some of a body and no more: the connection is given up, and the next one delivers.
 func TestStuckServer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
 	want := s.fill(20 << 20) // more than the system's buffers take

@@ -15,6 +15,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/record"
 )
 
@@ -219,7 +220,7 @@ func (s *deliveryStream) purge(before uint64) {
 func (s *deliveryStream) delivered(d batch.Descriptor) batch.Delivery {
 	s.t.Helper()
 	var found batch.Delivery
-	eventually(s.t, "an outcome of "+string(d.ID()), func() bool {
+	natstest.WaitFor(s.t, "an outcome of "+string(d.ID()), func() bool {
 		for _, e := range s.deliveries() {
 			if e.Batch == d.ID() {
 				found = e
@@ -227,7 +228,7 @@ func (s *deliveryStream) delivered(d batch.Descriptor) batch.Delivery {
 		}
 		return found.Batch != ""
 	})
-	eventually(s.t, "everything is acknowledged", func() bool {
+	natstest.WaitFor(s.t, "everything is acknowledged", func() bool {
 		stream, err := s.js.Stream(s.t.Context(), names.BatchesStream)
 		check(s.t, err)
 		c, err := stream.Consumer(s.t.Context(), names.SinkConsumer(d.Leg, s.doc.Name, s.doc.ID))

@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/natstest"
 )
 
 // TestCorrectedBucketHeals changes the configuration while batches wait because of a wrong one.
 func TestCorrectedBucketHeals(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start()
 	s := r.stream("demo", toBucket("wrong"))
@@ -18,7 +20,7 @@ func TestCorrectedBucketHeals(t *testing.T) {
 		seq := s.put([]byte("a record\n"))
 		batches = append(batches, s.hand(s.describe(seq, seq)))
 	}
-	eventually(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
+	natstest.WaitFor(t, "a failure is logged", func() bool { return len(r.messages("ERRORS")) > 0 })
 	s.update(toBucket("data"))
 	for _, d := range batches {
 		got := s.delivered(d)
@@ -32,6 +34,7 @@ func TestCorrectedBucketHeals(t *testing.T) {
 
 // TestEarlierSuccess changes the configuration after an attempt that took effect and was not acknowledged.
 func TestEarlierSuccess(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		first  []option
@@ -71,6 +74,7 @@ func TestEarlierSuccess(t *testing.T) {
 
 // TestOldDestinationCannotBeAsked delivers all the same when the answer will not change, and waits when it may.
 func TestOldDestinationCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		do   action

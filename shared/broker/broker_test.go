@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -24,24 +24,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
-
-// lines is a log that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func config(s *natstest.Server) broker.Config {
 	return broker.Config{NATSURL: s.URL(), NATSMonitorURL: s.MonitorURL(), Replicas: 1, Retention: 24 * time.Hour}
@@ -268,7 +250,7 @@ func TestPrepareWaitsForNATS(t *testing.T) {
 	s := natstest.Start(t)
 	cfg := config(s)
 	s.Stop()
-	var log lines
+	var log logtest.Lines
 	_, js := connect(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
 	prepared := make(chan error, 1)
 	go func() {
@@ -346,7 +328,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 	s := natstest.Start(t, password("other"))
 	cfg := config(s)
 	cfg.NATSURL = strings.Replace(s.URL(), "://", "://u:hunter2@", 1)
-	var log lines
+	var log logtest.Lines
 	conn, _ := connect(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
 	refusals := func() int { return strings.Count(strings.ToLower(log.String()), "authorization violation") }
 	natstest.WaitFor(t, "the refusal is logged", func() bool { return refusals() > 0 })

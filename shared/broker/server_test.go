@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -38,7 +39,7 @@ func TestUnsyncedServer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(c.server)
 			c.change(&cfg)
-			var log lines
+			var log logtest.Lines
 			_, js := connect(t, cfg, quiet)
 			err := broker.Prepare(t.Context(), js, cfg, slog.New(slog.NewTextHandler(&log, nil)))
 			if !errors.Is(err, c.want) {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/logtest"
 	"hydrant/shared/natstest"
 )
 
@@ -86,7 +87,7 @@ func TestPasswordIsNeverShown(t *testing.T) {
 		{"monitoring with a bad escape", "nats://" + nothing, "http://u:" + secret + "%zz@127.0.0.1:1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var log lines
+			var log logtest.Lines
 			logger := slog.New(slog.NewTextHandler(&log, nil))
 			cfg := broker.Config{NATSURL: c.url, NATSMonitorURL: c.monitor, Replicas: 1, Retention: time.Hour}
 			shown := []string{}

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,27 +12,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
-
-// lines is a log that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // follow runs a view until the test ends, or until the returned function is called.
 func follow(t *testing.T, c *Catalog, log *slog.Logger, changed func(names.Stream)) (*View, func()) {
@@ -215,7 +197,7 @@ func TestNewerFormatIsLeftOut(t *testing.T) {
 	create(t, c, document("ours"))
 	put("newer", `{"format":5,"name":"newer"}`)
 	put("broken", `no JSON`)
-	var log lines
+	var log logtest.Lines
 	v, _ := follow(t, c, slog.New(slog.NewTextHandler(&log, nil)), nil)
 	fresh := func() {
 		t.Helper()

@@ -59,6 +59,7 @@ func (i *installation) room(messages int64) {
 }
 
 func TestAnnounced(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	gone := describe(stream, 2).ID()
@@ -84,6 +85,7 @@ func TestAnnounced(t *testing.T) {
 
 // What cannot be announced is not acknowledged, whatever the destination says, and is no outcome yet.
 func TestAnnouncementRefused(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	i.room(1)
@@ -112,6 +114,7 @@ func TestAnnouncementRefused(t *testing.T) {
 // Whoever dies between the announcement and the acknowledgement, and whoever cannot write the outcome down, leaves a batch
 // that is announced again: never one that is not.
 func TestAnnouncedWithoutAnOutcome(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	if err := i.js.DeleteStream(t.Context(), names.DeliveriesStream); err != nil {
@@ -130,6 +133,7 @@ func TestAnnouncedWithoutAnOutcome(t *testing.T) {
 
 // A publication whose answer is lost is stored or not: the batch is announced once more, under the same id.
 func TestAnswerToAnnouncementLost(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	proxy := i.server.Proxy()
@@ -139,7 +143,7 @@ func TestAnswerToAnnouncementLost(t *testing.T) {
 		}
 		return succeed(ctx, a)
 	})
-	r := i.runOn(dial(t, proxy.URL()), announcing(), to, nil)
+	r := i.runOn(proxy.Conn(), announcing(), to, nil)
 	id := i.cut(describe(stream, 0))
 	natstest.WaitFor(t, "given up", func() bool { return strings.Contains(r.log.String(), "could not be written down") })
 	proxy.Resume()
@@ -152,13 +156,14 @@ func TestAnswerToAnnouncementLost(t *testing.T) {
 
 // Who wakes when another has had the batch announces nothing: it may be loaded by now.
 func TestLateWorkerDoesNotAnnounce(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	proxy := i.server.Proxy()
 	cfg := announcing()
 	cfg.AckWait, cfg.Workers, cfg.PerStream = time.Second, 1, 1
 	given, wake := make(chan Attempt, 1), make(chan struct{})
-	late := i.runOn(dial(t, proxy.URL()), cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+	late := i.runOn(proxy.Conn(), cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
 		given <- a
 		<-wake
 		return succeed(ctx, a)

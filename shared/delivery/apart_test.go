@@ -8,6 +8,7 @@ import (
 
 // TestFailuresApart keeps failures for a destination that no Runner feeds: since when is that of the first, whoever writes on.
 func TestFailuresApart(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {

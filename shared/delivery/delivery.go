@@ -11,7 +11,8 @@
 //   - A delivery stream whose destination fails is probed by one worker at a time, so it costs the others next to nothing.
 //
 // Not guaranteed: that one worker has a batch at a time. A worker that stalls loses its batch to another after the ack
-// wait and may then wake. Destinations must therefore be idempotent, and ask Attempt.Held before a step that is not.
+// wait and may then wake, or be handed the batch only then. Destinations must therefore be idempotent, and ask Attempt.Held,
+// which counts from before the batch was asked for, before a step that is not.
 //
 // What can go wrong between the steps: a lost answer of the destination, a kill before DELIVERIES was written, a lost
 // acknowledgement all lead to the batch being delivered again; the destination finds its earlier success, and DELIVERIES

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -23,11 +24,11 @@ type logged struct {
 	*errorLog
 	i   *installation
 	now time.Time
-	log *lines
+	log *logtest.Lines
 }
 
 func (i *installation) errorLog() *logged {
-	l := &logged{i: i, now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), log: new(lines)}
+	l := &logged{i: i, now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), log: new(logtest.Lines)}
 	l.errorLog = newErrorLog(i.js, testConfig(), textLog(l.log))
 	l.errorLog.now = func() time.Time { return l.now }
 	return l
@@ -60,6 +61,7 @@ func wantInts(t *testing.T, what string, got []int, want ...int) {
 var burst = make([]int, sampleBurst) // as many entries, that tell of nothing left out
 
 func TestManyFailuresAreSampled(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d, other := i.stream("a"), i.stream("b")
 	l := i.errorLog()
@@ -89,6 +91,7 @@ func TestManyFailuresAreSampled(t *testing.T) {
 }
 
 func TestLeftOutIsToldAfterASuccess(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	l := i.errorLog()
@@ -102,6 +105,7 @@ func TestLeftOutIsToldAfterASuccess(t *testing.T) {
 }
 
 func TestLeftOutIsToldAtTheEnd(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	l := i.errorLog()
@@ -124,6 +128,7 @@ func TestLeftOutIsToldAtTheEnd(t *testing.T) {
 
 // Which entries a delivery stream's settings allow, and where they go.
 func TestLoggingOptions(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		options *types.CloudWatchLoggingOptions
@@ -175,6 +180,7 @@ func TestLoggingOptions(t *testing.T) {
 
 // The settings that count are those of the attempt.
 func TestLoggingIsSwitchedOn(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	i.logging("a", nil)
@@ -275,6 +281,7 @@ func TestDecodeLogEntry(t *testing.T) {
 
 // An entry that cannot be written is no reason for anything.
 func TestErrorLogMayBeAway(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	if err := i.js.DeleteStream(t.Context(), names.ErrorsStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {

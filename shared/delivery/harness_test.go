@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
 	"hydrant/shared/datapoints"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -28,25 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// lines is a log that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func textLog(to *lines) *slog.Logger {
+func textLog(to *logtest.Lines) *slog.Logger {
 	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -241,7 +223,7 @@ type running struct {
 	conn     *nats.Conn
 	registry *prometheus.Registry
 	recorder *datapoints.Recorder
-	log      *lines
+	log      *logtest.Lines
 	stop     func()
 }
 
@@ -264,7 +246,7 @@ func (i *installation) runOn(conn *nats.Conn, cfg Config, d Destination, gate *s
 	if err := cfg.Validate(); err != nil {
 		i.t.Fatal(err)
 	}
-	r := &running{conn: conn, registry: prometheus.NewRegistry(), log: new(lines)}
+	r := &running{conn: conn, registry: prometheus.NewRegistry(), log: new(logtest.Lines)}
 	log := textLog(r.log)
 	if r.recorder, err = datapoints.NewRecorder("test", r.registry, log); err != nil {
 		i.t.Fatal(err)

@@ -53,7 +53,7 @@ func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 	defer workers.Wait()
 	l.open(ctx, batches)
 	for ctx.Err() == nil && l.await(ctx) {
-		m, err := pull(ctx, l.runner.js.Conn(), names.SinkConsumer(l.runner.cfg.Leg, l.stream, l.id))
+		m, err := pull(ctx, l.runner.js.Conn(), names.SinkConsumer(l.runner.cfg.Leg, l.stream, l.id), pullTime(l.runner.cfg.AckWait))
 		if err == nil {
 			workers.Go(func() {
 				defer l.release()

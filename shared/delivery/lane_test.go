@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
@@ -16,16 +14,6 @@ import (
 
 // gateway is a mutex that says what it is for.
 type gateway struct{ sync.Mutex }
-
-func dial(t *testing.T, url string) *nats.Conn {
-	t.Helper()
-	conn, err := nats.Connect(url, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	return conn
-}
 
 var errDown = &Error{Class: Permanent, Code: "S3.NoSuchBucket", Message: "The specified bucket does not exist."}
 
@@ -38,6 +26,7 @@ func resting() Config {
 }
 
 func TestChangedConfigurationWakesALane(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
@@ -62,6 +51,7 @@ func TestChangedConfigurationWakesALane(t *testing.T) {
 
 // A change that comes while an attempt goes on is not lost to the attempt's failure.
 func TestConfigurationThatChangesDuringAnAttempt(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	started, fail := make(chan struct{}), make(chan struct{})
@@ -87,6 +77,7 @@ func TestConfigurationThatChangesDuringAnAttempt(t *testing.T) {
 
 // A batch in work when the service is to stop has the grace to end.
 func TestShutdownWaitsForTheGrace(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	started, finish := make(chan struct{}), make(chan struct{})
@@ -114,6 +105,7 @@ func TestShutdownWaitsForTheGrace(t *testing.T) {
 
 // What the grace is too short for goes back at once, not after the ack wait, which is longer than any test here.
 func TestShutdownHandsBackWhatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	started := make(chan struct{}, 10)
@@ -142,6 +134,7 @@ func TestShutdownHandsBackWhatTakesTooLong(t *testing.T) {
 }
 
 func TestStopWithoutNATS(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	started := make(chan struct{})
@@ -161,6 +154,7 @@ func TestStopWithoutNATS(t *testing.T) {
 
 // While NATS is away the lanes try on, and leave nothing behind; afterwards all goes on.
 func TestRestartOfNATS(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	streams := []names.Stream{"a", "b", "c"}
 	to := newDestination(succeed)

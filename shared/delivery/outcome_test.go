@@ -29,6 +29,7 @@ func setAside(a Attempt, failed int, why *Error) Result {
 
 // The owner is told of every batch of which something was set aside, whatever the settings and however many there are.
 func TestSetAside(t *testing.T) {
+	t.Parallel()
 	refused := &Error{Class: Permanent, Code: "400", Message: "Documents were refused.", Err: errors.New("mapper_parsing_exception")}
 	for _, c := range []struct {
 		name    string
@@ -80,6 +81,7 @@ func TestSetAside(t *testing.T) {
 
 // The guide's metrics of Elasticsearch: what was indexed, and indexed over attempted, under both names of the destination.
 func TestRecordMetrics(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	registry := prometheus.NewRegistry()

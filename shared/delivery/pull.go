@@ -13,27 +13,34 @@ import (
 )
 
 const (
-	// pullTime is how long one pull waits for a batch.
-	pullTime = 30 * time.Second
-	// heartbeat is how often JetStream says meanwhile that it knows of the pull.
-	heartbeat = 5 * time.Second
+	// longestPull is how long one pull waits for a batch at most.
+	longestPull = 10 * time.Second
+	// lateAnswer is when a pull counts as over whose end was not told.
+	lateAnswer = 5 * time.Second
 )
 
 // errMute is what a pull may end with other than a batch, or an answer of JetStream's own.
-var errMute = errors.New("JetStream does not answer a pull") // for two heartbeats
+var errMute = errors.New("JetStream does not answer a pull")
 
 // message is a batch as JetStream handed it out.
 type message struct {
 	*nats.Msg
 	conn *nats.Conn
+
+	// asked is when the pull was sent. The ack wait may run from any time since: a process that was stopped, or whose network
+	// was, receives long after JetStream sent.
+	asked time.Time
 }
+
+// pullTime is how long a pull waits, so that a batch that comes at its end is still held for a good part of the ack wait.
+func pullTime(ackWait time.Duration) time.Duration { return min(ackWait/4, longestPull) }
 
 // pull waits for a batch of a durable consumer, as long as JetStream lets it.
 //
 // It speaks JetStream's protocol itself. The client's own Next leaves a subscription behind whenever NATS is away, and when
 // its context ends it may drop a batch that has arrived already, which then is nobody's until the ack wait is over.
-func pull(ctx context.Context, conn *nats.Conn, consumer string) (*message, error) {
-	answers := make(chan *nats.Msg, 16) // one batch, and heartbeats
+func pull(ctx context.Context, conn *nats.Conn, consumer string, wait time.Duration) (*message, error) {
+	answers := make(chan *nats.Msg, 2) // a batch, or why there is none
 	inbox := conn.NewInbox()
 	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
@@ -42,22 +49,23 @@ func pull(ctx context.Context, conn *nats.Conn, consumer string) (*message, erro
 	defer func() { _ = sub.Unsubscribe() }()
 	connected := conn.StatusChanged(nats.CONNECTED)
 	defer conn.RemoveStatusListener(connected)
-	request := jspull.Request{Messages: 1, Expires: pullTime, Heartbeat: heartbeat}
+	asked := time.Now()
+	request := jspull.Request{Messages: 1, Expires: wait}
 	if err := request.Send(conn, names.BatchesStream, consumer, inbox); err != nil {
 		return nil, err
 	}
-	m, err := answer(ctx, answers, connected)
+	m, err := answer(ctx, answers, connected, wait+lateAnswer)
 	if m == nil && ctx.Err() != nil {
 		m = settle(conn, sub, answers)
 	}
 	if m == nil {
 		return nil, err
 	}
-	return &message{m, conn}, nil
+	return &message{m, conn, asked}, nil
 }
 
-func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats.Status) (*nats.Msg, error) {
-	silence := time.NewTimer(2 * heartbeat)
+func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats.Status, most time.Duration) (*nats.Msg, error) {
+	silence := time.NewTimer(most)
 	defer silence.Stop()
 	for {
 		select {
@@ -68,7 +76,6 @@ func answer(ctx context.Context, answers <-chan *nats.Msg, connected <-chan nats
 			if err := jspull.Answer(m); err != nil {
 				return nil, err
 			}
-			silence.Reset(2 * heartbeat)
 		case <-connected: // anew, and a server that was started again knows of no pull
 			return nil, jspull.ErrOver
 		case <-silence.C:

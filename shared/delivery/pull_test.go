@@ -64,17 +64,18 @@ func (p *puller) pending() int {
 }
 
 func TestPull(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	before := p.conn.NumSubscriptions()
 	p.put("first", nil)
-	m, err := pull(t.Context(), p.conn, p.name)
+	m, err := pull(t.Context(), p.conn, p.name, time.Minute)
 	if err != nil || string(m.Data) != "first" || m.attempt() != 1 {
 		t.Fatalf("got %v, %v", m, err)
 	}
 	if err := m.handBack(0); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = pull(t.Context(), p.conn, p.name); err != nil || string(m.Data) != "first" || m.attempt() != 2 {
+	if m, err = pull(t.Context(), p.conn, p.name, time.Minute); err != nil || string(m.Data) != "first" || m.attempt() != 2 {
 		t.Fatalf("after it was handed back: %v, %v", m, err)
 	}
 	if err := m.inProgress(t.Context()); err != nil {
@@ -92,10 +93,11 @@ func TestPull(t *testing.T) {
 }
 
 func TestPullWaits(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	pulled := make(chan error, 1)
 	go func() {
-		m, err := pull(t.Context(), p.conn, p.name)
+		m, err := pull(t.Context(), p.conn, p.name, time.Minute)
 		if err == nil && string(m.Data) != "late" {
 			err = fmt.Errorf("got %q", m.Data)
 		}
@@ -110,6 +112,7 @@ func TestPullWaits(t *testing.T) {
 
 // Headers that JetStream uses for its own messages do not hide a batch.
 func TestPullOfHostileHeaders(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	headers := []nats.Header{
 		{"Description": {"Consumer Deleted"}},
@@ -122,7 +125,7 @@ func TestPullOfHostileHeaders(t *testing.T) {
 	for _, h := range headers {
 		for _, data := range []string{"", "batch"} {
 			p.put(data, h)
-			m, err := pull(t.Context(), p.conn, p.name)
+			m, err := pull(t.Context(), p.conn, p.name, time.Minute)
 			if err != nil || string(m.Data) != data || m.attempt() != 1 {
 				t.Fatalf("with %q: %v, %v", h, m, err)
 			}
@@ -134,13 +137,14 @@ func TestPullOfHostileHeaders(t *testing.T) {
 }
 
 func TestPullOfNoConsumer(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
-	if m, err := pull(t.Context(), p.conn, "absent"); !errors.Is(err, jspull.ErrGone) || m != nil {
+	if m, err := pull(t.Context(), p.conn, "absent", time.Minute); !errors.Is(err, jspull.ErrGone) || m != nil {
 		t.Errorf("without a consumer: %v, %v", m, err)
 	}
 	pulled := make(chan error, 1)
 	go func() {
-		_, err := pull(t.Context(), p.conn, p.name)
+		_, err := pull(t.Context(), p.conn, p.name, time.Minute)
 		pulled <- err
 	}()
 	natstest.WaitFor(t, "it waits", func() bool { return p.pulls() == 1 })
@@ -154,12 +158,13 @@ func TestPullOfNoConsumer(t *testing.T) {
 
 // Asking while NATS is away leaves nothing behind in the client.
 func TestPullWithoutNATS(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	before := p.conn.NumSubscriptions()
 	p.server.Stop()
 	natstest.WaitFor(t, "the client knows", func() bool { return !p.conn.IsConnected() })
 	for range 20 {
-		if m, err := pull(t.Context(), p.conn, p.name); err == nil || m != nil {
+		if m, err := pull(t.Context(), p.conn, p.name, time.Minute); err == nil || m != nil {
 			t.Errorf("without NATS: %v, %v", m, err)
 		}
 	}
@@ -170,10 +175,11 @@ func TestPullWithoutNATS(t *testing.T) {
 
 // A server that was started again knows of no pull; the client does not wait for it.
 func TestPullOverARestart(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	pulled := make(chan error, 1)
 	go func() {
-		_, err := pull(t.Context(), p.conn, p.name)
+		_, err := pull(t.Context(), p.conn, p.name, time.Minute)
 		pulled <- err
 	}()
 	natstest.WaitFor(t, "it waits", func() bool { return p.pulls() == 1 })
@@ -185,12 +191,13 @@ func TestPullOverARestart(t *testing.T) {
 
 // A pull that is given up takes what was handed out to it: nobody else gets that before the ack wait is over.
 func TestPullThatIsGivenUp(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		pulled := make(chan *message, 1)
 		go func() {
-			m, err := pull(ctx, p.conn, p.name)
+			m, err := pull(ctx, p.conn, p.name, time.Minute)
 			if (m == nil) != errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, %v", m, err)
 			}
@@ -202,7 +209,7 @@ func TestPullThatIsGivenUp(t *testing.T) {
 		if m == nil { // then it is still to be had: JetStream takes back what it hands out to nobody
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			var err error
-			if m, err = pull(ctx, p.conn, p.name); err != nil {
+			if m, err = pull(ctx, p.conn, p.name, time.Minute); err != nil {
 				t.Fatalf("the batch is nobody's: %v", err)
 			}
 			cancel()
@@ -214,9 +221,10 @@ func TestPullThatIsGivenUp(t *testing.T) {
 }
 
 func TestPullFromAServerThatHangs(t *testing.T) {
+	t.Parallel()
 	p := newPuller(t)
 	proxy := p.server.Proxy()
-	conn := dial(t, proxy.URL())
+	conn := proxy.Conn()
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +232,7 @@ func TestPullFromAServerThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	pulled := make(chan error, 1)
 	go func() {
-		_, err := pull(ctx, conn, p.name)
+		_, err := pull(ctx, conn, p.name, time.Minute)
 		pulled <- err
 	}()
 	cancel()

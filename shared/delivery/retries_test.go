@@ -113,6 +113,7 @@ func FuzzDecodeRetry(f *testing.F) {
 
 // The clock begins when JetStream stores the first failure, and stands wherever it is read and whatever is written after.
 func TestFirstFailureNeverMoves(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	r := i.retries()
 	if k := i.kept(r, anID); k.revision != 0 || !k.FirstFailure.IsZero() {
@@ -147,6 +148,7 @@ func TestFirstFailureNeverMoves(t *testing.T) {
 
 // Who began before another attempt was written down changes nothing: not the clock, and not the newer progress.
 func TestLateWriterChangesNothing(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		meanwhile func(r *retries, began kept) error
@@ -192,6 +194,7 @@ func TestLateWriterChangesNothing(t *testing.T) {
 
 // A write whose answer is lost is in the bucket; a repeat changes nothing, and neither does one of the removal.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	conn := loseAnswers(t, i.server)
 	js, err := jetstream.New(conn.Conn)
@@ -249,6 +252,7 @@ func (i *installation) keptNow() uint64 {
 }
 
 func TestDamagedEntry(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, value string }{
 		{"empty", ""},
 		{"no JSON", "hello"},
@@ -277,6 +281,7 @@ func TestDamagedEntry(t *testing.T) {
 
 // A first failure that is yet to come, by a hand or a clock, is when the entry was stored.
 func TestFirstFailureIsNotInTheFuture(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	data, err := json.Marshal(retry{Format: 1, Attempts: 2, FirstFailure: time.Now().Add(24 * time.Hour)})
 	if err != nil {
@@ -289,6 +294,7 @@ func TestFirstFailureIsNotInTheFuture(t *testing.T) {
 }
 
 func TestNewerRetryIsRefused(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	i.put(anID, `{"format":2,"attempts":{"a":1}}`)
 	if k, err := i.retries().read(t.Context(), anID); !errors.Is(err, batch.ErrNewerFormat) || k.revision != 0 || !strings.Contains(err.Error(), "RETRIES") {

@@ -44,6 +44,7 @@ func (i *installation) awaitAttempts(to *destination, id batch.ID, n int) []Atte
 
 // What an attempt is told is what the last one that failed left, whoever that was and whatever JetStream counts.
 func TestRetriesSurvive(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(i *installation, id batch.ID)
@@ -103,6 +104,7 @@ func TestRetriesSurvive(t *testing.T) {
 
 // A worker that lost its batch and wakes after another one failed changes nothing of what that left.
 func TestLateWorkerChangesNothing(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	proxy := i.server.Proxy()
@@ -114,7 +116,7 @@ func TestLateWorkerChangesNothing(t *testing.T) {
 		<-goOn
 		return Result{}, failWith("late") // as one that does not ask whether it has the batch
 	})
-	sleeper := i.runOn(dial(t, proxy.URL()), cfg, asleep, nil)
+	sleeper := i.runOn(proxy.Conn(), cfg, asleep, nil)
 	id := i.cut(describe(stream, 0))
 	a := <-late
 	proxy.Stall()
@@ -153,6 +155,7 @@ func TestLateWorkerChangesNothing(t *testing.T) {
 
 // A batch of which nobody knows whether it failed before is not tried.
 func TestRetriesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, log string
 		harm, fix func(i *installation, id batch.ID)
@@ -198,6 +201,7 @@ func TestRetriesThatCannotBeRead(t *testing.T) {
 
 // What cannot be read because somebody damaged it counts as a failure when it was stored.
 func TestDamagedEntryIsNoFirstAttempt(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	d := describe(stream, 0)
@@ -220,6 +224,7 @@ func TestDamagedEntryIsNoFirstAttempt(t *testing.T) {
 
 // A failure that cannot be written down is tried again like any other.
 func TestFailureThatCannotBeKept(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	trying, goOn := make(chan struct{}), make(chan struct{})
@@ -245,6 +250,7 @@ func TestFailureThatCannotBeKept(t *testing.T) {
 }
 
 func TestProgressIsBounded(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	largest := bytes.Repeat([]byte{0xff}, MostProgress)
@@ -279,6 +285,7 @@ func TestProgressIsBounded(t *testing.T) {
 
 // An attempt that was given up says nothing of the destination.
 func TestGivenUpIsNoFailure(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	cfg := keepingConfig()
@@ -305,6 +312,7 @@ func TestGivenUpIsNoFailure(t *testing.T) {
 }
 
 func TestRetriesAreNotKeptUnlessAskedFor(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	to := failing()
@@ -325,6 +333,7 @@ func TestRetriesAreNotKeptUnlessAskedFor(t *testing.T) {
 // The one late write that succeeds is the first of a batch that has its outcome already. If the batch comes once more, the
 // destination says again what became of it, and nothing is left.
 func TestLateFirstFailureAfterTheOutcome(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	d := describe(stream, 0)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestSuccessIsWrittenDownAndAcknowledged(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("web.clicks")
 	d := describe(stream, 0)
@@ -95,6 +96,7 @@ func (i *installation) errors() []LogEntry {
 }
 
 func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("web.clicks")
 	id := i.cut(describe(stream, 0))
@@ -167,6 +169,7 @@ func TestFailureIsLoggedAndTriedAgain(t *testing.T) {
 
 // The guide's metrics, as a service leaves them when it ends.
 func TestDatapoints(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("web.clicks")
 	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
@@ -219,6 +222,7 @@ func TestGuideName(t *testing.T) {
 
 // One worker, and a delivery stream whose destination always fails: the other is served all the same.
 func TestFailingStreamDoesNotStopAnother(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	bad, good := i.stream("bad"), i.stream("good")
 	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
@@ -250,6 +254,7 @@ func TestFailingStreamDoesNotStopAnother(t *testing.T) {
 }
 
 func TestConcurrencyIsBounded(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	started := make(chan struct{}, 100)
@@ -276,6 +281,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 }
 
 func TestLaneFollowsItsStream(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	to := newDestination(succeed)
 	r := i.run(testConfig(), to)
@@ -290,6 +296,7 @@ func TestLaneFollowsItsStream(t *testing.T) {
 }
 
 func TestConsumerThatIsGoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	i.run(testConfig(), newDestination(succeed))

@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/faultpoint"
+	"hydrant/shared/jspull"
 )
 
 // publishTime is how long writing down an outcome may take before the batch is handed back instead.
@@ -24,14 +25,15 @@ type work struct {
 	message *message
 	log     *slog.Logger
 	attempt int
-	before  kept         // of earlier failures, when the attempt began
-	told    atomic.Int64 // when JetStream was last told of the work, in nanoseconds of the process's monotonic clock
+	before  kept                      // of earlier failures, when the attempt began
+	told    atomic.Pointer[time.Time] // when JetStream was last told of the work, or asked for the batch
 	began   time.Time
 	quiet   func() // ends the telling
 }
 
 func newWork(l *lane, m *message) *work {
 	w := &work{lane: l, Runner: l.runner, message: m, attempt: m.attempt(), began: time.Now()}
+	w.told.Store(&m.asked)
 	w.log = w.Runner.log.With("stream", l.stream, "leg", w.cfg.Leg, "attempt", w.attempt)
 	return w
 }
@@ -238,9 +240,9 @@ func (w *work) keepTelling(ctx context.Context) {
 			return
 		}
 		wait := w.cfg.AckWait / 4
-		sent := time.Since(w.began)
+		sent := time.Now()
 		if err := w.tell(ctx); err == nil {
-			w.told.Store(int64(sent))
+			w.told.Store(&sent)
 		} else {
 			wait /= 4
 		}
@@ -257,10 +259,10 @@ func (w *work) tell(ctx context.Context) error {
 	return w.message.inProgress(ctx)
 }
 
-// held returns ErrNotHeld when so much of the ack wait has passed since JetStream was last told that another worker may
-// have the batch soon.
+// held returns ErrNotHeld when so much of the ack wait has passed since JetStream was last told, or was asked for the batch, that
+// another worker may have it soon.
 func (w *work) held() error {
-	silent := time.Since(w.began) - time.Duration(w.told.Load())
+	silent := jspull.Since(*w.told.Load())
 	if silent > w.cfg.AckWait*3/4 {
 		return fmt.Errorf("%w: JetStream was not told of the work for %s", ErrNotHeld, silent.Round(time.Millisecond))
 	}

@@ -17,6 +17,7 @@ import (
 
 // A worker that takes longer than the ack wait keeps its batch.
 func TestSlowDeliveryIsNotDoneTwice(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	cfg := testConfig()
@@ -42,6 +43,7 @@ func TestSlowDeliveryIsNotDoneTwice(t *testing.T) {
 }
 
 func TestNotHeldWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		away   func(i *installation, p *natstest.Proxy)
@@ -69,7 +71,7 @@ func TestNotHeldWhileNATSIsAway(t *testing.T) {
 				attempts <- a
 				return Result{}, <-results
 			})
-			i.runOn(dial(t, proxy.URL()), cfg, to, nil)
+			i.runOn(proxy.Conn(), cfg, to, nil)
 			id := i.cut(describe(stream, 0))
 			a := <-attempts
 			if err := a.Held(); err != nil {
@@ -97,6 +99,7 @@ func TestNotHeldWhileNATSIsAway(t *testing.T) {
 
 // A batch that the worker lost does not come back to it by itself.
 func TestNotHeldStaysSo(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	proxy := i.server.Proxy()
@@ -110,7 +113,7 @@ func TestNotHeldStaysSo(t *testing.T) {
 		}
 		return succeed(ctx, a) // as one that does not ask
 	})
-	i.runOn(dial(t, proxy.URL()), cfg, to, nil)
+	i.runOn(proxy.Conn(), cfg, to, nil)
 	id := i.cut(describe(stream, 0))
 	a := <-attempts
 	proxy.Stall()
@@ -127,6 +130,7 @@ func TestNotHeldStaysSo(t *testing.T) {
 }
 
 func TestBatchOfDeletedStreamIsDiscarded(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	old := i.stream("a")
 	if err := i.catalog.Remove(t.Context(), "a", old.ID); err != nil {
@@ -146,6 +150,7 @@ func TestBatchOfDeletedStreamIsDiscarded(t *testing.T) {
 
 // A view that lags is no reason to discard anything, nor to deliver under an old configuration.
 func TestBatchThatTheViewDoesNotKnowYet(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(i *installation) *catalog.DeliveryStream
@@ -209,6 +214,7 @@ func (i *installation) handedOut(d *catalog.DeliveryStream) bool {
 
 // A document of a newer version is not a deletion: what is to be delivered stays.
 func TestBatchOfUnreadableStreamStays(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	kv, err := i.js.KeyValue(t.Context(), names.CatalogBucket)
@@ -249,6 +255,7 @@ func TestBatchOfUnreadableStreamStays(t *testing.T) {
 
 // An owner that cannot be read is not one that is gone, whatever worker asks.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	r := i.run(testConfig(), newDestination(succeed))
@@ -283,6 +290,7 @@ func TestOwner(t *testing.T) {
 
 // Deliveries that cannot be written down are not acknowledged, whatever the destination says.
 func TestOutcomeThatCannotBeWrittenDown(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	if err := i.js.DeleteStream(t.Context(), names.DeliveriesStream); err != nil {
@@ -302,6 +310,7 @@ func TestOutcomeThatCannotBeWrittenDown(t *testing.T) {
 
 // What nobody can read keeps nobody from the rest, and is not thrown away: a newer version may have written it.
 func TestUnreadableBatch(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	stream := i.stream("a")
 	subject := names.BatchesSubject(names.LegS3, "a", 0)

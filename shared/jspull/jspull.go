@@ -71,4 +71,11 @@ func PayloadSize(h nats.Header) (int, error) {
 	return int(size), nil
 }
 
+// Since is how long ago JetStream may have begun to count an ack wait, by the clock that says longer. The monotonic one stands
+// still while a machine is suspended; JetStream counts by the wall clock, which may be set.
+func Since(then time.Time) time.Duration {
+	now := time.Now()
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}
+
 var errNoSize = errors.New("the size of a payload is not told")

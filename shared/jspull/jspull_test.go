@@ -144,3 +144,13 @@ func TestPayloadSize(t *testing.T) {
 		})
 	}
 }
+
+// A time that comes from a clock on the wall has no monotonic reading, and counts all the same.
+func TestSince(t *testing.T) {
+	ago := time.Now().Add(-time.Hour)
+	for _, then := range []time.Time{ago, ago.Round(0)} {
+		if d := Since(then); d < time.Hour || d > 2*time.Hour {
+			t.Errorf("an hour ago is %s ago", d)
+		}
+	}
+}

@@ -129,19 +129,21 @@ func (s *Server) Restart(changes ...func(*server.Options)) {
 
 // Conn returns a connection of its own, which ends with the test. It has no reconnect buffer and never stops trying to
 // reconnect, as Hydrant's own.
-func (s *Server) Conn() *nats.Conn {
-	s.t.Helper()
-	conn, err := nats.Connect(s.URL(),
-		nats.Name(s.t.Name()),
+func (s *Server) Conn() *nats.Conn { s.t.Helper(); return connect(s.t, s.URL()) }
+
+func connect(t testing.TB, url string) *nats.Conn {
+	t.Helper()
+	conn, err := nats.Connect(url,
+		nats.Name(t.Name()),
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(20*time.Millisecond),
 		nats.ReconnectJitter(10*time.Millisecond, 10*time.Millisecond),
 	)
 	if err != nil {
-		s.t.Fatalf("natstest: connect to %s: %v", s.URL(), err)
+		t.Fatalf("natstest: connect to %s: %v", url, err)
 	}
-	s.t.Cleanup(conn.Close)
+	t.Cleanup(conn.Close)
 	return conn
 }
 

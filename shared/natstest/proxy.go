@@ -4,11 +4,15 @@ import (
 	"context"
 	"net"
 	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Proxy stands between clients and the server. While it is stalled it takes what it is sent and passes nothing on, as a
 // network that drops packets or a server that hangs: connections stay open, and nobody is told.
 type Proxy struct {
+	t        testing.TB
 	listener net.Listener
 	target   string
 	flow     sync.RWMutex // held for writing while stalled
@@ -27,7 +31,7 @@ func (s *Server) Proxy() *Proxy {
 	if err != nil {
 		s.t.Fatalf("natstest: %v", err)
 	}
-	p := &Proxy{listener: listener, target: s.URL()[len("nats://"):]}
+	p := &Proxy{t: s.t, listener: listener, target: s.URL()[len("nats://"):]}
 	p.copiers.Go(p.accept)
 	s.t.Cleanup(p.close)
 	return p
@@ -35,6 +39,9 @@ func (s *Server) Proxy() *Proxy {
 
 // URL is where clients connect.
 func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
+
+// Conn is Server.Conn through the proxy.
+func (p *Proxy) Conn() *nats.Conn { p.t.Helper(); return connect(p.t, p.URL()) }
 
 // Stall stops passing on what is sent.
 func (p *Proxy) Stall() {

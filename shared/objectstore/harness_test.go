@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/shared/delivery"
+	"hydrant/shared/logtest"
 	"hydrant/shared/s3test"
 )
 
@@ -65,13 +65,7 @@ func (r *rig) store(change ...func(*Settings)) *Store {
 	return store
 }
 
-func testLog(t *testing.T) *slog.Logger {
-	out := io.Discard
-	if testing.Verbose() {
-		out = os.Stderr
-	}
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
-}
+func testLog(t *testing.T) *slog.Logger { return logtest.New(t) }
 
 // object is a batch's object in the bucket "data".
 func object() Object {

@@ -14,6 +14,7 @@ import (
 // A delivery stream that is made again under the name of a deleted one has a consumer of its own, whatever that one has left:
 // a consumer that was made late, and objects that were announced late.
 func TestMadeAgain(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	first := i.stream("web.clicks")
 	old := i.open(first, ages)
@@ -51,6 +52,7 @@ func TestMadeAgain(t *testing.T) {
 
 // The deleted one's Queue leaves the objects of its successor alone, as long as it has a consumer.
 func TestSuccessorsObjects(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	first := i.stream("a")
 	old := i.open(first, soon)
@@ -69,6 +71,7 @@ func TestSuccessorsObjects(t *testing.T) {
 
 // A consumer that somebody else made is not deleted. The error says what to do.
 func TestSomebodyElsesConsumer(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	for _, filter := range []string{names.StagingSubject("a"), "deliveries.staging.*", names.AllStaging} {

@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -32,36 +32,18 @@ const (
 
 func many() Bound { return Bound{Objects: 100} }
 
-// lines is a log that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // installation is a NATS server with what Hydrant has on it.
 type installation struct {
 	*testing.T
 	server  *natstest.Server
 	js      jetstream.JetStream
 	catalog *catalog.Catalog
-	log     *lines
+	log     *logtest.Lines
 }
 
 func install(t *testing.T) *installation {
 	t.Helper()
-	i := &installation{T: t, server: natstest.Start(t), log: new(lines)}
+	i := &installation{T: t, server: natstest.Start(t), log: new(logtest.Lines)}
 	i.js = i.server.JetStream()
 	cfg := broker.Config{NATSURL: i.server.URL(), Replicas: 1, Retention: time.Hour}
 	i.must(broker.Prepare(t.Context(), i.js, cfg, discard()))
@@ -243,14 +225,6 @@ func numbers(from, to int) (all []int) {
 		all = append(all, n)
 	}
 	return all
-}
-
-func dial(i *installation, url string) *nats.Conn {
-	i.Helper()
-	conn, err := nats.Connect(url, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	i.must(err)
-	i.Cleanup(conn.Close)
-	return conn
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"hydrant/shared/jspull"
 )
 
 // What is said to JetStream of a message.
@@ -21,13 +23,13 @@ func (q *Queue) Held(objects ...*Object) error {
 	defer q.mu.Unlock()
 	for _, o := range objects {
 		if q.held[o.Batch] != o || q.stale(o) {
-			return fmt.Errorf("%w: %s, of which JetStream was not told for %s", ErrNotHeld, o.Batch, time.Since(o.told).Round(time.Millisecond))
+			return fmt.Errorf("%w: %s, of which JetStream was not told for %s", ErrNotHeld, o.Batch, jspull.Since(o.told).Round(time.Millisecond))
 		}
 	}
 	return nil
 }
 
-func (q *Queue) stale(o *Object) bool { return time.Since(o.told) > q.ackWait*3/4 }
+func (q *Queue) stale(o *Object) bool { return jspull.Since(o.told) > q.ackWait*3/4 }
 
 // Acknowledge removes objects that are loaded, or set aside. It returns nil when JetStream has said that they are gone; after
 // an error some may be, all are held on, and it is safe to repeat.

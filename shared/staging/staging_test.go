@@ -13,6 +13,7 @@ import (
 )
 
 func TestCollect(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("web.clicks")
 	other := i.stream("other")
@@ -41,6 +42,7 @@ func TestCollect(t *testing.T) {
 }
 
 func TestCollectWaits(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	q := i.open(d, ages)
@@ -52,6 +54,7 @@ func TestCollectWaits(t *testing.T) {
 
 // Pulls that end without an object are followed by others.
 func TestCollectWaitsOn(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	q := i.open(d, soon)
@@ -66,6 +69,7 @@ func TestCollectWaitsOn(t *testing.T) {
 }
 
 func TestCollectWithinBounds(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	ids := i.announce(d, numbers(0, 10)...)
@@ -94,6 +98,7 @@ func TestCollectWithinBounds(t *testing.T) {
 }
 
 func TestHandBack(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	ids := i.announce(d, numbers(0, 3)...)
@@ -120,6 +125,7 @@ func TestHandBack(t *testing.T) {
 
 // What is announced twice is one object while it is held, and leaves with all its announcements.
 func TestAnnouncedTwice(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	ids := i.announce(d, 0, 1, 0)[:2]
@@ -142,6 +148,7 @@ func TestAnnouncedTwice(t *testing.T) {
 
 // What nobody can read keeps nobody from the rest, and is not thrown away: a newer version may have written it.
 func TestUnreadable(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	for _, data := range []string{`{"format":2,"batch":"b"}`, `hello`, `{"format":1,"stream_id":"x","batch":"b","location":"https://host/x"}`} {
@@ -160,6 +167,7 @@ func TestUnreadable(t *testing.T) {
 // Who gives up waiting is handed nothing any more. JetStream may give it the turn all the same, which is another's after the
 // ack wait.
 func TestCollectEnds(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	q := i.open(d, soon)
@@ -183,6 +191,7 @@ func TestCollectEnds(t *testing.T) {
 }
 
 func TestConsumerDeleted(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	q := i.open(d, ages)

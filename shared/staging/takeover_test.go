@@ -13,8 +13,10 @@ import (
 	"hydrant/shared/natstest"
 )
 
-// While one loads for longer than the ack wait, another is handed nothing, neither what is being loaded nor what came since.
+// While one loads for longer than the ack wait, it keeps the turn, and another is handed nothing, neither what is being loaded nor
+// what came since.
 func TestTurnIsKept(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	first := i.announce(d, 0)
@@ -25,19 +27,32 @@ func TestTurnIsKept(t *testing.T) {
 	collected := b.collecting(many())
 	natstest.WaitFor(t, "the other waits", func() bool { return b.pulls() > 0 })
 	second := i.announce(d, 1, 2)
+	turn := a.turn()
 	for range 6 { // half the ack wait each
-		<-time.After(soon / 2)
+		select {
+		case objects := <-collected:
+			t.Fatalf("the other was handed %v", idsOf(objects))
+		case <-time.After(soon / 2):
+		}
+		if now := a.turn(); now != turn || now == "" {
+			t.Fatalf("the turn is under the name %q, was %q", now, turn)
+		}
 		i.must(a.Held(held...))
-	}
-	select {
-	case objects := <-collected:
-		t.Errorf("the other was handed %v", idsOf(objects))
-	default:
 	}
 	i.must(a.Acknowledge(t.Context(), held...))
 	i.wantBatches("the next, by the same", a.collect(2, many()), second)
 	a.Close() // hands them back, and gives up the turn
 	i.wantBatches("the next, by the other", <-collected, second)
+}
+
+// turn is the name that JetStream has for who has the turn; empty if nobody has it.
+func (r *replica) turn() string {
+	r.Helper()
+	groups := r.info().PriorityGroups
+	if len(groups) != 1 {
+		r.Fatalf("groups are %+v", groups)
+	}
+	return groups[0].PinnedClientID
 }
 
 // stalled is a Queue that is in the middle of loading, as one of a process that is stopped: JetStream hears nothing of it.
@@ -49,10 +64,11 @@ func (i *installation) stalled(q *replica, p *natstest.Proxy, held []*Object) {
 
 // Who stops loses the turn and what it held. When it wakes it is told so, and can undo nothing.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, soon)
+	a := i.openOn(proxy.Conn(), d, soon)
 	first := i.announce(d, 0, 1)
 	held := a.collect(2, many())
 	b := i.open(d, soon)
@@ -89,10 +105,11 @@ func TestTakeover(t *testing.T) {
 
 // Who wakes after it has loaded acknowledges, whoever holds the objects by then. The other's acknowledgement changes nothing.
 func TestLateAcknowledgement(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, soon)
+	a := i.openOn(proxy.Conn(), d, soon)
 	i.announce(d, 0)
 	held := a.collect(1, many())
 	i.stalled(a, proxy, held)
@@ -107,10 +124,11 @@ func TestLateAcknowledgement(t *testing.T) {
 
 // An acknowledgement whose answer is lost is repeated, by whoever has the object then.
 func TestAnswerToAcknowledgementLost(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(dial(i, proxy.URL()), d, ages)
+	a := i.openOn(proxy.Conn(), d, ages)
 	ids := i.announce(d, 0, 1)
 	held := a.collect(2, many())
 	proxy.Stall()
@@ -130,6 +148,7 @@ func TestAnswerToAcknowledgementLost(t *testing.T) {
 
 // NATS forgets who had the turn, and nothing else.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	ids := i.announce(d, 0, 1)
@@ -155,6 +174,7 @@ func TestServerRestarts(t *testing.T) {
 
 // Several replicas that load, fail, stall, close and are opened again load each object, and leave nothing.
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	d := i.stream("a")
 	var mu sync.Mutex
@@ -168,7 +188,7 @@ func TestNothingIsLost(t *testing.T) {
 	for seed := range uint64(3) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		proxy := i.server.Proxy()
-		conn := dial(i, proxy.URL())
+		conn := proxy.Conn()
 		js, view := i.viewOn(conn)
 		running.Go(func() {
 			for ctx.Err() == nil {

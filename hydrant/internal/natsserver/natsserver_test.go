@@ -2,7 +2,6 @@ package natsserver_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -25,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/hydrant/internal/natsserver"
+	"hydrant/shared/logtest"
 )
 
 // holdStore is the argument that turns the test binary into a process that runs a server on the store directory which
@@ -325,7 +324,7 @@ func TestStreamThatCannotBeRecovered(t *testing.T) {
 	}
 	writeFile(t, sumOf("FULL"), []byte("spoilt"))
 	writeFile(t, sumOf("EMPTY"), []byte("spoilt"))
-	var log lines
+	var log logtest.Lines
 	cfg := testConfig(dir)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	_, err = natsserver.Start(t.Context(), cfg)
@@ -452,7 +451,7 @@ func TestLogLevels(t *testing.T) {
 		{"debug", slog.LevelDebug, []string{`level=DEBUG msg="Starting nats-server"`}, []string{`msg=" `}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var log lines
+			var log logtest.Lines
 			cfg := testConfig(t.TempDir())
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: tc.level}))
 			mustStart(t, cfg).Shutdown()
@@ -468,22 +467,4 @@ func TestLogLevels(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lines is a buffer that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -25,6 +25,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
+
+	"hydrant/shared/logtest"
 )
 
 const (
@@ -458,7 +460,7 @@ func TestKilledChildComesBack(t *testing.T) {
 
 // A connection on which nothing is asked does not keep the server from ending.
 func TestStopWithIdleConnection(t *testing.T) {
-	var log lines
+	var log logtest.Lines
 	cfg := testConfig(t)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	_, stop := serve(t, cfg)
@@ -476,7 +478,7 @@ func TestStopWithIdleConnection(t *testing.T) {
 }
 
 func TestDeafChildIsKilled(t *testing.T) {
-	var log lines
+	var log logtest.Lines
 	cfg := testConfig(t)
 	cfg.Command = []string{os.Args[0], argDeaf}
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -662,7 +664,7 @@ func TestOutput(t *testing.T) {
 		{"debug", slog.LevelDebug, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var log lines
+			var log logtest.Lines
 			cfg := testConfig(t)
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: tc.level}))
 			s, stop := serve(t, cfg)
@@ -773,22 +775,4 @@ func TestDialAddr(t *testing.T) {
 			t.Errorf("dialAddr(%q) is %q, want %q", addr, got, want)
 		}
 	}
-}
-
-// lines is a buffer that goroutines may write to together.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
