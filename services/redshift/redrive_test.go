@@ -204,6 +204,47 @@ func TestRedriveLeavesWhatIsBad(t *testing.T) {
 	wantEqual(t, "the manifests after another run", y.named(), "bad1 bad2 bad3 bad4 foreign gone")
 }
 
+// TestRedriveWritesTheRestFirst cannot write it: the manifest stays, and what is loaded is found by the next run.
+func TestRedriveWritesTheRestFirst(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.setAside("a bad b")
+	heal := y.s3.FailAt("PutObject", "/data/errors/", -1, s3test.Answer(http.StatusForbidden, "AccessDenied"))
+	report, err := y.walk().Run(t.Context(), y.redriver())
+	heal()
+	if err == nil || !strings.Contains(err.Error(), "what is left could not be named") {
+		t.Errorf("the run ended with %v", err)
+	}
+	wantReport(t, report, redrive.Report{Items: 1, Kept: 1, Records: 30, Delivered: 20, Left: 10})
+	wantEqual(t, "the manifests", y.named(), "a b bad")
+	wantReport(t, y.run(), redrive.Report{Items: 1, Done: 1, Partly: 1, Records: 30, Already: 20, Left: 10})
+	wantEqual(t, "the table", y.rows(), "a b")
+	wantEqual(t, "the manifests", y.named(), "bad")
+}
+
+// TestRedriveKeepsWhatItLoaded has the database go away when some of a manifest is loaded: the rest is named by itself, so that another
+// run does not load all of it again, also where there is no ledger.
+func TestRedriveKeepsWhatItLoaded(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.setAside("a bad b c")
+	copies := 0
+	y.front.Do(func(copy string) string {
+		if copies++; copies == 5 {
+			return raise("57P01", "terminating connection due to administrator command")
+		}
+		return y.inserts(copy)
+	})
+	report, err := y.walk().Run(t.Context(), y.redriver())
+	var why *delivery.Error
+	if !errors.As(err, &why) || why.Code != codeConnection {
+		t.Errorf("the run ended with %v, want %s", err, codeConnection)
+	}
+	wantReport(t, report, redrive.Report{Items: 1, Done: 1, Partly: 1, Records: 40, Delivered: 10, Left: 30})
+	wantEqual(t, "the table", y.rows(), "a")
+	wantEqual(t, "the manifests", y.named(), "b bad c")
+}
+
 // named is what the error manifests name, each once for each manifest.
 func (y *yard) named() string {
 	y.t.Helper()
@@ -295,7 +336,11 @@ func TestRedriveWakesLate(t *testing.T) {
 			ended := make(chan error, 1)
 			r := y.redriver()
 			go func() { _, err := y.walk().Run(context.WithoutCancel(t.Context()), r); ended <- err }()
-			<-wait
+			select {
+			case <-wait:
+			case err := <-ended:
+				t.Fatalf("the run ended before: %v", err)
+			}
 			wantReport(t, y.run(), redrive.Report{Items: 1, Done: 1, Records: 20, Already: 20})
 			release()
 			check(t, <-ended)
