@@ -36,7 +36,7 @@ const (
 //
 // The index is the line's, never another: in another nothing would know a document again. So there is no setting for it.
 type Redriver struct {
-	*destination
+	to     *destination
 	stream *catalog.DeliveryStream
 }
 
@@ -59,16 +59,16 @@ func OpenRedrive(ctx context.Context, cfg Config, d *catalog.DeliveryStream, log
 		return nil, err
 	}
 	to := newDestination(cfg, servers, store, nil, newBuffers(cfg.requests(), cfg.BulkSize), log.With("stream", d.Name))
-	return &Redriver{destination: to, stream: d}, nil
+	return &Redriver{to: to, stream: d}, nil
 }
 
 // Store is where the files are.
-func (r *Redriver) Store() *objectstore.Store { return r.store }
+func (r *Redriver) Store() *objectstore.Store { return r.to.store }
 
 // Close gives back the connections.
 func (r *Redriver) Close() {
-	r.servers.close()
-	r.store.Close()
+	r.to.servers.close()
+	r.to.store.Close()
 }
 
 // Source implements redrive.Destination.
@@ -91,7 +91,7 @@ func (r *Redriver) Redrive(ctx context.Context, item redrive.Item) (redrive.Outc
 	if out.Left == 0 || run.pendingOrNothingDone() {
 		return out, nil
 	}
-	o, err := run.setAsideAgain(ctx, r.now())
+	o, err := run.setAsideAgain(ctx, r.to.now())
 	if err != nil {
 		return run.broken(ctx, err)
 	}
@@ -101,8 +101,8 @@ func (r *Redriver) Redrive(ctx context.Context, item redrive.Item) (redrive.Outc
 
 func (r *Redriver) begin(item redrive.Item) *redriving {
 	t := &try{
-		destination: r.destination, Attempt: delivery.Attempt{Stream: r.stream, Held: func() error { return nil }},
-		log: r.log.With("object", item.Object.String()), ledger: newLedger(0),
+		destination: r.to, Attempt: delivery.Attempt{Stream: r.stream, Held: func() error { return nil }},
+		log: r.to.log.With("object", item.Object.String()), ledger: newLedger(0),
 	}
 	return &redriving{try: t, item: item}
 }

@@ -19,8 +19,8 @@ func (s *deliveryStream) redriver() *Redriver {
 	r, err := OpenRedrive(s.t.Context(), s.cfg, s.doc, s.rig.log)
 	check(s.t, err)
 	s.t.Cleanup(r.Close)
-	s.t.Cleanup(func() { wantEqual(s.t, "the buffers that were not given back", r.buffers.lent(), 0) })
-	r.minPause, r.maxPause = time.Millisecond, 10*time.Millisecond
+	s.t.Cleanup(func() { wantEqual(s.t, "the buffers that were not given back", r.to.buffers.lent(), 0) })
+	r.to.minPause, r.to.maxPause = time.Millisecond, 10*time.Millisecond
 	return r
 }
 
