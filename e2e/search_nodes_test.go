@@ -27,6 +27,9 @@ func TestSearchReleases(t *testing.T) {
 			name := strings.ReplaceAll(string(release), ".", "-")
 			t.Run("the shape of 2016", func(t *testing.T) { mixed(t, d, node, name+"-mixed") })
 			t.Run("the newer shape", func(t *testing.T) { rotated(t, d, node, name+"-rotated") })
+			if release == esnode.Elasticsearch7 || release == esnode.OpenSearch3 { // the one has types, and the other none
+				t.Run("redriven", func(t *testing.T) { redrivenDocuments(t, d, node, name+"-redriven") })
+			}
 			t.Run("another index", func(t *testing.T) { formerIndex(t, d, node, name+"-former") })
 		})
 	}

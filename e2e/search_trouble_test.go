@@ -126,11 +126,13 @@ func TestSearchDataStream(t *testing.T) {
 	must(t, node.Client().PutIndexTemplate(t.Context(), "logs", map[string]any{"index_patterns": []string{"logs*"}, "data_stream": map[string]any{}}))
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: impatient()})
 	createSearch(t, d, searchTo(node.URL, "logs", 300))
-	ids := putAll(t, d, "logs", stamped(0, 500))
+	good := stamped(0, 500)
+	ids := putAll(t, d, "logs", good)
 	bad := []string{`{"n":1}`}
 	badIDs := putAll(t, d, "logs", bad)
 	wantIndexed(t, node.Client(), "logs", ids)
 	wantSetAside(t, d, "logs", badIDs, bad)
+	t.Run("rolled over", func(t *testing.T) { rolledOver(t, d, node, "logs", ids[0], good[0]) })
 	t.Run("another one", func(t *testing.T) { formerStream(t, d, node) })
 }
 

@@ -208,22 +208,36 @@ func (s *services) run(ctx context.Context) error {
 	return service.RunAll(ctx, parts...)
 }
 
-// announce waits until everything is ready and tells whoever waits for it.
+// announce waits until everything is ready and tells whoever waits for it, the tools first. It ends when everything does.
 func (s *services) announce(ctx context.Context) error {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for s.ready() != nil {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	if !s.awaitReady(ctx) {
+		return nil
 	}
+	withdraw, err := noteS3(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen)
+	if err != nil {
+		return withoutCancelled(err)
+	}
+	defer withdraw()
 	if s.cfg.Banner != nil {
 		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
 	}
 	if s.cfg.Ready != nil {
 		close(s.cfg.Ready)
 	}
+	<-ctx.Done()
 	return nil
+}
+
+// awaitReady returns false where ctx ended first.
+func (s *services) awaitReady(ctx context.Context) bool {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for s.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
+	return true
 }

@@ -67,6 +67,9 @@ func (n *naming) actionAt(arrived time.Time) []byte {
 // span is a part of a request's body.
 type span struct{ from, to uint32 }
 
+// behind is the span where as many bytes are before.
+func (s span) behind(bytes int) span { return span{s.from + uint32(bytes), s.to + uint32(bytes)} }
+
 // item is a document in a request.
 type item struct {
 	ordinal uint32 // in the ledger

@@ -102,7 +102,7 @@ func (t *try) deliver(ctx context.Context) (*delivery.Result, error) {
 	}
 	since := t.FailedSince
 	for passes, idle := 1, 0; ; passes++ {
-		p, err := t.pass(ctx)
+		p, err := t.pass(ctx, fromLog)
 		if err != nil {
 			return nil, err
 		}
@@ -146,11 +146,11 @@ func (t *try) retryDuration() time.Duration {
 }
 
 // pass sends once what is pending. That the server is not there, or says no, is a pass in which nothing was sent.
-func (t *try) pass(ctx context.Context) (*pass, error) {
+func (t *try) pass(ctx context.Context, from feed) (*pass, error) {
 	p := &pass{try: t}
 	err := t.meet(ctx, p)
 	if err == nil {
-		return p, p.run(ctx)
+		return p, p.run(ctx, from)
 	}
 	if ctx.Err() != nil {
 		return nil, err

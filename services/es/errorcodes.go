@@ -3,6 +3,7 @@ package es
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"hydrant/shared/delivery"
 	"hydrant/shared/objectstore"
@@ -24,7 +25,11 @@ const (
 	codeUnknownDomain   = "ES.UnknownDomain"
 	codeFormerIndex     = "ES.FormerIndexUnknown"
 	codeDocumentsFailed = "ES.DocumentsFailed"
+	codeFileUnreadable  = "ES.FileUnreadable"
 )
+
+// isTried ends the messages about what may pass. Whoever redrives is not told so: that is tried again by hand.
+const isTried = " Delivery is tried again for the retry duration."
 
 func internal(err error) *delivery.Error {
 	return &delivery.Error{
@@ -37,6 +42,29 @@ func rejected(why string) *delivery.Error {
 	return &delivery.Error{
 		Class: delivery.Permanent, Code: codeDocumentsFailed, Err: errors.New(why),
 		Message: "Documents could not be delivered and are kept in the S3 bucket. Remove the cause, and deliver them from there.",
+	}
+}
+
+// byHand is an error in the words for who redrives.
+func byHand(e *delivery.Error) *delivery.Error {
+	told := *e
+	told.Message = strings.TrimSuffix(e.Message, isTried)
+	return &told
+}
+
+// leftOver is what is told of documents that a redrive did not deliver.
+func leftOver(why string) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: codeDocumentsFailed, Err: errors.New(why),
+		Message: "The cluster did not take documents. They stay in the S3 bucket. Remove the cause, and redrive them again.",
+	}
+}
+
+// unreadable is what is told of a file of failed documents that is none.
+func unreadable(err error) *delivery.Error {
+	return &delivery.Error{
+		Class: delivery.Permanent, Code: codeFileUnreadable, Err: err,
+		Message: "The file cannot be read as one of failed documents. Nothing of it was sent, and it stays where it is. See whether it was changed.",
 	}
 }
 
@@ -68,13 +96,13 @@ func (r *refusal) guide() (code, message string) {
 	case r.err != nil && r.lasting():
 		return codeAccessDenied, "The role of the delivery stream was denied. Ensure that it is there, that its trust policy lets the Elasticsearch sink assume it, and that its access policy allows access to the domain."
 	case errors.As(r.err, &unsigned):
-		return objectstore.CodeInternal, "Requests to the domain cannot be signed: STS did not answer, or the Elasticsearch sink has no credentials of its own. Delivery is tried again for the retry duration."
+		return objectstore.CodeInternal, "Requests to the domain cannot be signed: STS did not answer, or the Elasticsearch sink has no credentials of its own." + isTried
 	case r.err != nil:
-		return codeConnection, "The cluster cannot be reached, or did not answer in time. Ensure that it is up, and that its address and certificate are right. Delivery is tried again for the retry duration."
+		return codeConnection, "The cluster cannot be reached, or did not answer in time. Ensure that it is up, and that its address and certificate are right." + isTried
 	case r.noExplicitIndex():
 		return codeExplicitIndex, "The cluster does not let bulk requests name the index of each document. Set rest.action.multi.allow_explicit_index to true."
 	case r.blocked():
-		return codeBlocked, "The index or the cluster does not take writes: its own words say whether somebody made it read-only, which has to be lifted, or a disk is nearly full, which needs room. Delivery is tried again for the retry duration."
+		return codeBlocked, "The index or the cluster does not take writes: its own words say whether somebody made it read-only, which has to be lifted, or a disk is nearly full, which needs room." + isTried
 	}
 	switch r.status {
 	case http.StatusUnauthorized:
@@ -89,5 +117,5 @@ func (r *refusal) guide() (code, message string) {
 	if r.lasting() {
 		return codeRefused, "The cluster refused the request, and will until a setting of the delivery stream or of the cluster is changed; its own words say why."
 	}
-	return codeUnavailable, "The cluster cannot take documents at the moment. Delivery is tried again for the retry duration."
+	return codeUnavailable, "The cluster cannot take documents at the moment." + isTried
 }

@@ -19,6 +19,7 @@ import (
 	"hydrant/shared/objectname"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
+	"hydrant/shared/redrive"
 )
 
 // errorType is what !{firehose:error-output-type} becomes, and the folder where nothing else is set.
@@ -117,6 +118,8 @@ func (t *try) outcome(records int, size int64) map[string]string {
 		metadataDeliveredBytes:      strconv.FormatInt(t.ledger.bytes, 10),
 		metadataExpired:             strconv.Itoa(t.Batch.Records - settled.done - records),
 		metadataVersion:             strconv.Itoa(t.Stream.Version),
+		redrive.MetadataCode:        codeDocumentsFailed,
+		redrive.MetadataReason:      objectstore.MetadataText(t.why()),
 	}
 	return maps.Clone(metadata)
 }

@@ -48,9 +48,13 @@ func (f *failedLines) write(m recordlog.Message, ordinal, index int, record []by
 		ESDocumentID: id, ESIndexName: f.named.indexOf(m.Arrived), ESTypeName: f.named.typeName, RawData: record,
 	}
 	f.count++
-	// A server's words need not be UTF-8, and are not worth the line.
-	if err := json.MarshalWrite(f.w, line, jsontext.AllowInvalidUTF8(true)); err != nil {
+	return writeLine(f.w, &line)
+}
+
+// writeLine writes one line. A server's words need not be UTF-8, and are not worth the line.
+func writeLine(w *bufio.Writer, line *failedDocument) error {
+	if err := json.MarshalWrite(w, line, jsontext.AllowInvalidUTF8(true)); err != nil {
 		return err
 	}
-	return f.w.WriteByte('\n')
+	return w.WriteByte('\n')
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
@@ -140,6 +141,8 @@ type question struct {
 	index string
 	ids   []string
 	items []item
+	// optional tells to go on where an index does not let itself be searched, as if nothing were there.
+	optional bool
 }
 
 func (q *question) add(ctx context.Context, index, id string, ordinal, size int) error {
@@ -162,8 +165,12 @@ func (q *question) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	there, err := q.to.find(ctx, q.index, q.ids)
-	if err != nil {
+	switch {
+	case err == nil:
+	case !q.optional || !isLasting(err):
 		return &askError{err}
+	default:
+		q.log.Warn("whether documents are in an index already cannot be asked: it is found out by their ids alone", "index", q.index, "error", err)
 	}
 	for i, it := range q.items {
 		if there[q.ids[i]] {
@@ -175,10 +182,17 @@ func (q *question) ask(ctx context.Context) error {
 	return nil
 }
 
+// isLasting tells an answer that will be the same until somebody changes a setting.
+func isLasting(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.lasting()
+}
+
 // find returns which documents an index has, or an alias, or a data stream. Where none of these is there, there are none. It
 // searches, since get by id does not know data streams, and refreshes before it, since a search does not see what was indexed
 // a moment ago.
 func (s *server) find(ctx context.Context, index string, ids []string) (map[string]bool, error) {
+	index = url.PathEscape(index) // a % in it is none of the path's
 	if _, err := s.question(esapi.IndicesRefreshRequest{Index: []string{index}}.Do(ctx, s.transport)); err != nil {
 		return emptyIf(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 
 	"hydrant/shared/recordlog"
@@ -19,6 +20,7 @@ type pass struct {
 	to      *server
 	is      version
 	named   naming
+	line    []byte        // the one before a document, made anew for each
 	sent    chan *sending // back from the server
 	flying  int
 	filling *sending // nil between two
@@ -26,21 +28,23 @@ type pass struct {
 	answered   bool  // some document was
 	unanswered int   // requests, in a row
 	delivered  int   // documents
+	already    int   // of those, that were there before
 	worst      error // a refusal
 	over       bool  // nothing more is to be sent
 }
 
+// feed gives a pass the documents that are pending, one add each.
+type feed func(ctx context.Context, p *pass, requests *sync.WaitGroup) error
+
 // run makes the pass. Its error ends the attempt; what the server refuses is in the ledger and in worst.
-func (p *pass) run(ctx context.Context) error {
+func (p *pass) run(ctx context.Context, from feed) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var requests sync.WaitGroup
 	defer requests.Wait()
 	p.sent = make(chan *sending, p.inFlight)
 	p.ledger.tries++
-	err := p.read(ctx, p.ledger.pending, func(m recordlog.Message, start int) error {
-		return p.addMessage(ctx, m, start, &requests)
-	})
+	err := from(ctx, p, &requests)
 	if err == nil && !p.over {
 		err = p.flush(ctx, &requests)
 	}
@@ -62,12 +66,22 @@ func (p *pass) run(ctx context.Context) error {
 // errOver ends the reading of a pass.
 var errOver = errors.New("nothing more is sent")
 
+// fromLog is the feed of a batch.
+func fromLog(ctx context.Context, p *pass, requests *sync.WaitGroup) error {
+	return p.read(ctx, p.ledger.pending, func(m recordlog.Message, start int) error {
+		return p.addMessage(ctx, m, start, requests)
+	})
+}
+
 // addMessage adds what is pending of a message.
 func (p *pass) addMessage(ctx context.Context, m recordlog.Message, start int, requests *sync.WaitGroup) error {
 	from := 0
 	for i, length := range m.Lengths {
 		if p.ledger.pending(start + i) {
-			if err := p.add(ctx, m, start+i, i, m.Payload[from:from+length], requests); err != nil {
+			d := document{ordinal: start + i, record: m.Payload[from : from+length]}
+			d.action, d.id = p.named.appendAction(p.line[:0], m.Arrived, m.Sequence, i)
+			p.line = d.action
+			if err := p.add(ctx, d, requests); err != nil {
 				return err
 			}
 		}
@@ -76,8 +90,16 @@ func (p *pass) addMessage(ctx context.Context, m recordlog.Message, start int, r
 	return nil
 }
 
+// document is one that is to be sent.
+type document struct {
+	ordinal int    // in the ledger
+	action  []byte // the line before it
+	id      span   // in that line
+	record  []byte
+}
+
 // add adds a record to the request that is being made, and sends that when it is full. A record that is no document fails.
-func (p *pass) add(ctx context.Context, m recordlog.Message, ordinal, index int, record []byte, requests *sync.WaitGroup) error {
+func (p *pass) add(ctx context.Context, d document, requests *sync.WaitGroup) error {
 	if p.filling == nil {
 		if err := p.begin(ctx); err != nil {
 			return err
@@ -85,23 +107,22 @@ func (p *pass) add(ctx context.Context, m recordlog.Message, ordinal, index int,
 	}
 	r := p.filling.request
 	before, size := len(r.body), p.to.pace.requestSize()
-	if before > 0 && before+len(record) > size {
-		return p.addToNext(ctx, m, ordinal, index, record, requests)
+	if before > 0 && before+len(d.record) > size {
+		return p.addToNext(ctx, d, requests)
 	}
-	var id span
-	r.body, id = p.named.appendAction(r.body, m.Arrived, m.Sequence, index)
+	r.body = append(r.body, d.action...)
 	var err error
-	if r.body, err = appendDocument(r.body, record); err != nil {
+	if r.body, err = appendDocument(r.body, d.record); err != nil {
 		r.cut(before)
-		p.ledger.fail(ordinal, unsent(err))
+		p.ledger.fail(d.ordinal, unsent(err))
 		return nil
 	}
 	r.body = append(r.body, '\n')
 	if before > 0 && len(r.body) > size { // by the line before it
 		r.cut(before)
-		return p.addToNext(ctx, m, ordinal, index, record, requests)
+		return p.addToNext(ctx, d, requests)
 	}
-	r.items = append(r.items, item{ordinal: uint32(ordinal), size: uint32(len(record)), id: id})
+	r.items = append(r.items, item{ordinal: uint32(d.ordinal), size: uint32(len(d.record)), id: d.id.behind(before)})
 	if len(r.items) >= p.mostItems || len(r.body) >= size {
 		return p.flush(ctx, requests)
 	}
@@ -109,11 +130,11 @@ func (p *pass) add(ctx context.Context, m recordlog.Message, ordinal, index int,
 }
 
 // addToNext sends the request that is being made, and adds a record to the next.
-func (p *pass) addToNext(ctx context.Context, m recordlog.Message, ordinal, index int, record []byte, requests *sync.WaitGroup) error {
+func (p *pass) addToNext(ctx context.Context, d document, requests *sync.WaitGroup) error {
 	if err := p.flush(ctx, requests); err != nil {
 		return err
 	}
-	return p.add(ctx, m, ordinal, index, record, requests)
+	return p.add(ctx, d, requests)
 }
 
 // unsent is the reason of a record that is no document. The code is the one that Elasticsearch answers such a document with.
@@ -223,6 +244,9 @@ func (p *pass) settle(s *sending, i int, a itemAnswer) bool {
 		p.ledger.states[it.ordinal] = done
 		p.ledger.bytes += int64(it.size)
 		p.delivered++
+		if a.status == http.StatusConflict {
+			p.already++
+		}
 	default:
 		p.ledger.fail(int(it.ordinal), reasonOf(a, string(s.id(i)), verdict == never, p.ledger.tries))
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,12 +56,12 @@ func (l ledger) probe() string {
 //
 // Its guard divides by zero if one of the batches is in the ledger. A lost answer: the next try's guard finds out whether the
 // transaction was carried out. A repeat, and a process that wakes after a minute: their guard ends them before the COPY.
-func (l ledger) transaction(copy string, stream names.StreamID, ids []batch.ID, at time.Time) (string, error) {
+func (l ledger) transaction(copy string, stream names.StreamID, ids []batch.ID, at time.Time, redriven bool) (string, error) {
 	list, err := batchList(ids)
 	if err != nil {
 		return "", err
 	}
-	rows, err := l.rows(stream, ids, at)
+	rows, err := l.rows(stream, ids, at, redriven)
 	if err != nil {
 		return "", err
 	}
@@ -74,14 +75,14 @@ func (l ledger) transaction(copy string, stream names.StreamID, ids []batch.ID, 
 	}, ";\n"), nil
 }
 
-func (l ledger) rows(stream names.StreamID, ids []batch.ID, at time.Time) (string, error) {
+func (l ledger) rows(stream names.StreamID, ids []batch.ID, at time.Time, redriven bool) (string, error) {
 	rows := make([]string, 0, len(ids))
 	for _, id := range ids {
 		list, err := batchList([]batch.ID{batch.ID(stream), id})
 		if err != nil {
 			return "", err
 		}
-		rows = append(rows, "("+list+", "+timestamp(at)+", FALSE)")
+		rows = append(rows, "("+list+", "+timestamp(at)+", "+strings.ToUpper(strconv.FormatBool(redriven))+")")
 	}
 	return strings.Join(rows, ", "), nil
 }

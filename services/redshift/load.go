@@ -29,6 +29,8 @@ type loader struct {
 	manifests manifests
 	log       *slog.Logger
 	now       func() time.Time
+	redriven  bool // what is loaded was set aside before: the ledger remembers it for longer
+	insist    bool // on the ledger: nothing is loaded without
 
 	db      *database
 	probed  bool // the ledger was found usable, or not permitted
@@ -132,7 +134,7 @@ func (l *loader) statement(stream *catalog.DeliveryStream, objects []*object, at
 	if err != nil || l.without {
 		return copy, err
 	}
-	return l.ledger.transaction(copy, stream.ID, ids(objects), l.now())
+	return l.ledger.transaction(copy, stream.ID, ids(objects), l.now(), l.redriven)
 }
 
 // prepareLedger finds out, once a target, whether the ledger can be used.
@@ -145,6 +147,9 @@ func (l *loader) prepareLedger(ctx context.Context, conn *sql.Conn) error {
 	usable, err := l.ledger.prepare(ctx, conn)
 	if err != nil {
 		return &ledgerError{err}
+	}
+	if !usable && l.insist {
+		return &delivery.Error{Code: codeLedgerNotPermitted, Message: message(codeLedgerNotPermitted), Err: errInsist}
 	}
 	l.probed, l.without, l.asked = true, !usable, l.now()
 	return nil

@@ -249,3 +249,25 @@ func BenchmarkEvaluate(b *testing.B) {
 		template.Evaluate(values)
 	}
 }
+
+// TestCommon has what all names of a prefix for failed records begin with, so that they can be listed.
+func TestCommon(t *testing.T) {
+	for _, tt := range []struct{ name, prefix, errorPrefix, want string }{
+		{"neither", "", "", "failed-type/"},
+		{"the prefix stands in", "myApp/", "", "myApp/failed-type/"},
+		{"no expressions", "!{timestamp:yyyy}", "failed/", "failed/failed-type/"},
+		{"the type", "", "f/!{firehose:error-output-type}/!{timestamp:yyyy}/", "f/failed-type/"},
+		{"the type at the end", "", "f/!{timestamp:yyyy}/!{firehose:error-output-type}/", "f/"},
+		{"random first", "", "!{firehose:random-string}/!{firehose:error-output-type}", ""},
+		{"text in a time", "", "!{timestamp:'year='yyyy}/!{firehose:error-output-type}/", "year="},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			template, err := ParseError(tt.prefix, tt.errorPrefix)
+			check(t, err)
+			common := template.Common("failed-type")
+			wantEqual(t, "what is common", common, tt.want)
+			got := template.Evaluate(Values{At: instant(), Seed: []byte("seed"), ErrorType: "failed-type"})
+			wantEqual(t, "whether a name begins with it", strings.HasPrefix(got, common), true)
+		})
+	}
+}

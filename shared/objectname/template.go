@@ -27,6 +27,7 @@ type piece struct {
 	text  string
 	write func(to []byte, e *evaluation) []byte // nil: text
 	most  int                                   // characters that it becomes
+	typed bool                                  // it becomes the type of the error, which is all that it depends on
 }
 
 // Values are what a template is evaluated with.
@@ -167,6 +168,7 @@ func errorType() piece {
 	return piece{
 		write: func(to []byte, e *evaluation) []byte { return append(to, e.ErrorType...) },
 		most:  longestErrorType,
+		typed: true,
 	}
 }
 
@@ -196,6 +198,22 @@ func (t Template) Evaluate(v Values) string {
 		}
 	}
 	return string(out)
+}
+
+// Common is the text that what the template evaluates to begins with, whatever the values, but for the type of the error.
+func (t Template) Common(errorType string) string {
+	var out strings.Builder
+	for _, p := range t.pieces {
+		switch {
+		case p.typed:
+			out.WriteString(errorType)
+		case p.write == nil:
+			out.WriteString(p.text)
+		default:
+			return out.String()
+		}
+	}
+	return out.String()
 }
 
 // sketch is what the template becomes, with an x where that depends on the values: none of them has control characters

@@ -125,11 +125,14 @@ func newTransport(loaded aws.Config, cfg Settings, demand Demand) *http.Transpor
 // signature would not hold.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+// limitName is what the limit of an attempt is called among what the SDK does with a request.
+const limitName = "HydrantLimit"
+
 // limitAttempts bounds each single attempt of a request by the time for an answer and, on top, by what its body takes on
 // the slowest line, or for a whole batch by the time in which nothing of it goes out. A body that goes out slowly is not cut
 // off; a connection that stands still is, and the SDK repeats.
 func limitAttempts(timeout time.Duration) func(*middleware.Stack) error {
-	return eachAttempt("HydrantLimit", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	return eachAttempt(limitName, func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		middleware.FinalizeOutput, middleware.Metadata, error,
 	) {
 		limit := timeout

@@ -147,16 +147,32 @@ func (f *Server) Writes(bucket, key string) int {
 	return len(list.Versions)
 }
 
-// Keys lists a bucket.
+// Keys lists a bucket. The server itself lists also what was deleted.
 func (f *Server) Keys(bucket string) []string {
 	f.t.Helper()
 	list, err := f.Client.ListObjectsV2(f.t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
 	check(f.t, err)
+	deleted := f.deleted(bucket)
 	var keys []string
 	for _, o := range list.Contents {
-		keys = append(keys, *o.Key)
+		if !deleted[*o.Key] {
+			keys = append(keys, *o.Key)
+		}
 	}
 	slices.Sort(keys)
+	return keys
+}
+
+func (f *Server) deleted(bucket string) map[string]bool {
+	f.t.Helper()
+	list, err := f.Client.ListObjectVersions(f.t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket})
+	check(f.t, err)
+	keys := map[string]bool{}
+	for _, marker := range list.DeleteMarkers {
+		if *marker.IsLatest {
+			keys[*marker.Key] = true
+		}
+	}
 	return keys
 }
 

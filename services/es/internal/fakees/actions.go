@@ -78,3 +78,11 @@ func Hold(before bool, reached chan<- struct{}, released <-chan struct{}) Action
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// JSON answers so, and does not carry the request out.
+func JSON(body string) Action {
+	return func(_ http.Handler, w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, body)
+	}
+}
