@@ -27,10 +27,10 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/faultproxy"
-	"hydrant/shared/proc"
 	"hydrant/e2e/internal/producer"
 	"hydrant/e2e/internal/schedule"
 	"hydrant/shared/names"
+	"hydrant/shared/proc"
 )
 
 const (

@@ -19,8 +19,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"hydrant/shared/proc"
 	"hydrant/hydrant/allinone"
+	"hydrant/shared/proc"
 )
 
 // Kind is a way to run Hydrant.

@@ -22,9 +22,9 @@ import (
 
 	"github.com/lib/pq"
 
+	"hydrant/e2e/internal/redshiftstandin"
 	pgserver "hydrant/shared/pgtest"
 	"hydrant/shared/proc"
-	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/s3test"
 )
 

@@ -20,8 +20,8 @@ import (
 	"github.com/lib/pq"
 	"go.uber.org/goleak"
 
-	pgserver "hydrant/shared/pgtest"
 	"hydrant/e2e/internal/redshiftstandin"
+	pgserver "hydrant/shared/pgtest"
 	"hydrant/shared/s3test"
 )
 
