@@ -141,6 +141,7 @@ func TestAProcessWakesLate(t *testing.T) {
 		ended <- f
 	}()
 	<-sent
+	await(t, "the first has loaded", func() bool { return wh.noted() == "a" })
 	// Nobody holds the lock while the first does not read its answer.
 	result, f := other.load(t.Context(), stream, wh.objects("a b"), always)
 	wantLoaded(t, result, f, "a")
