@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -186,7 +185,7 @@ type hooked interface{ OnRequest(hook faultproxy.Hook) }
 func (r *rig) killInRequest(t *testing.T, event schedule.Event, proxy hooked, phase faultproxy.Phase, kinds ...faultproxy.Kind) {
 	p := r.parts[event.Targets[0].Name]
 	var settled atomic.Bool // it went off, or was disarmed
-	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ string) {
 		if at == phase && slices.Contains(kinds, what) && settled.CompareAndSwap(false, true) {
 			r.kill(p)
 		}

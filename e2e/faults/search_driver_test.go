@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +19,7 @@ func (r *rig) pauseInBulk(t *testing.T, event schedule.Event) {
 	p, proxy := r.parts[event.Targets[0].Name], r.search[event.Targets[0].Name]
 	paused := make(chan struct{})
 	var once sync.Once
-	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ string) {
 		if at == faultproxy.BeforeForward && what == faultproxy.Bulk {
 			once.Do(func() {
 				if err := r.pause(p); err != nil {

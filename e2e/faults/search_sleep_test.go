@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -119,7 +118,7 @@ func (r *rig) count(t *testing.T) int {
 func (r *rig) awaitBulk(p *part) func() bool {
 	answered := make(chan struct{})
 	var once sync.Once
-	r.search[p.Name()].OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ *http.Request) {
+	r.search[p.Name()].OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ string) {
 		if phase == faultproxy.BeforeAnswer && kind == faultproxy.Bulk {
 			once.Do(func() { close(answered) })
 		}
