@@ -47,11 +47,11 @@ func points(kinds ...string) []schedule.Action {
 
 // killedAt is the action of killing a process of a kind at a point.
 func killedAt(kind, name string) schedule.Action {
-	reach := schedule.One
+	action := schedule.Action{Name: point + name, Reach: schedule.One, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second}
 	if kind == "redshift" || kind == "standin" {
-		reach = schedule.Replicas
+		action.Reach, action.MinLength, action.MaxLength = schedule.Replicas, time.Second, 3*time.Second
 	}
-	return schedule.Action{Name: point + name, Reach: reach, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second}
+	return action
 }
 
 // The rates at which S3 fails when nothing else is going on, and in a storm.

@@ -106,15 +106,15 @@ func Search(sinks, nodes []string) []Action {
 func Warehouse(loaders, standIns, databases []string) []Action {
 	ms := time.Millisecond
 	return []Action{
-		{Name: WireStorm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 6000 * ms, Weight: 2},
-		{Name: KillInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 5000 * ms, Weight: 2},
-		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 5000 * ms, Weight: 2},
-		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 6000 * ms, Weight: 2},
+		{Name: WireStorm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 6000 * ms},
+		{Name: KillInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 5000 * ms},
 		{Name: LoseCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: TruncateCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: CutCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: LoseManifest, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
-		{Name: KillDatabaseInside, Reach: Everything, Kinds: slices.Concat(standIns, databases), MinLength: 1000 * ms, MaxLength: 5000 * ms, Weight: 2},
+		{Name: KillDatabaseInside, Reach: Everything, Kinds: slices.Concat(standIns, databases), MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: PauseStandInInside, Reach: Replicas, Kinds: standIns, MinLength: 500 * ms, MaxLength: 5000 * ms},
 		{Name: HideTable, Reach: Nothing, MinLength: 500 * ms, MaxLength: 4000 * ms},
 	}
