@@ -22,7 +22,7 @@ func TestRedshiftFaults(t *testing.T) {
 	r.setS3(t, ordinary())
 	r.setWires(t, wireOrdinary())
 
-	stop := r.produce(t, rng, map[string]float64{"plain": 200, "packed": 200, "fields": 50, "short": 100, "fleeting": 50})
+	stop := r.produce(t, rng, map[string]float64{"plain": 150, "packed": 150, "fields": 50, "short": 60, "fleeting": 40})
 	r.play(t, r.schedule(t, *seed, *duration-leftOver(), r.targets, redshiftActions()), rng)
 	moments := r.redshiftMoments()
 	r.makeUp(t, moments)
@@ -51,7 +51,7 @@ func (r *rig) createLoads() map[string]checker.Warehouse {
 	for name, l := range map[string]loading{
 		"plain":    {Warehouse: plain, standIn: attentive, columns: "stream, producer, n, padding", options: "DELIMITER '|'", interval: 1, retries: hour},
 		"packed":   {Warehouse: document, standIn: inattentive, options: "JSON 'auto' GZIP", packed: true, interval: 1, retries: hour},
-		"fields":   {Warehouse: plain, standIn: inattentive, columns: "stream, producer, n, padding", options: "CSV DELIMITER '|'", interval: 0, retries: hour},
+		"fields":   {Warehouse: plain, standIn: inattentive, columns: "stream, producer, n, padding", options: "CSV DELIMITER '|'", interval: 2, retries: hour},
 		"short":    {Warehouse: hasty, standIn: attentive, options: "JSON 'auto'", skipped: skippedPrefix, bad: badRows, interval: 1, retries: 2},
 		"fleeting": {Warehouse: hasty, standIn: inattentive, options: "GZIP JSON 'auto'", packed: true, bad: 10 * badRows, interval: 1, retries: 1},
 	} {
@@ -66,7 +66,7 @@ func redshiftActions() []schedule.Action {
 		return a.Name == schedule.Reconfigure || a.Name == schedule.KillInComplete // manifests have one part
 	})
 	for i := range standard {
-		standard[i].Weight = min(standard[i].Weight, 2)
+		standard[i].Weight = 1
 	}
 	return slices.Concat(
 		standard, schedule.Warehouse([]string{"redshift"}, []string{"standin"}, []string{"database"}), points("redshift", "standin"),
