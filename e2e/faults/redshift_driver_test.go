@@ -15,6 +15,9 @@ import (
 // betweenCopyAndCommit is where a stand-in has loaded rows into a transaction that is still open.
 const betweenCopyAndCommit = "redshift-standin.copied"
 
+// loaderPause is long enough for another to have the objects of a loader that is paused.
+const loaderPause = loaderWait + time.Second
+
 // hiddenTable is the one that has another name for a while.
 const hiddenTable = "faults_short"
 
@@ -153,7 +156,7 @@ func (r *rig) pauseInCopy(t *testing.T, event schedule.Event) {
 	}
 	r.went(event.Action)
 	t.Logf("%s: went off at %s", event.Action, p.Name())
-	wait(t.Context(), min(event.Length, 2*loaderWait))
+	wait(t.Context(), min(event.Length, loaderPause))
 	if err := p.Resume(); err != nil {
 		t.Errorf("%s: %v", event, err)
 	}
@@ -182,7 +185,7 @@ func (r *rig) pauseStandInInside(t *testing.T, event schedule.Event) {
 	}
 	r.went(event.Action)
 	t.Logf("%s: went off", event.Action)
-	wait(t.Context(), min(event.Length, 2*loaderWait))
+	wait(t.Context(), min(event.Length, loaderPause))
 	r.resume(t, event, sleeping)
 }
 

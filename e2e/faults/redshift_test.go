@@ -51,7 +51,7 @@ func (r *rig) createLoads() map[string]checker.Warehouse {
 	for name, l := range map[string]loading{
 		"plain":    {Warehouse: plain, standIn: attentive, columns: "stream, producer, n, padding", options: "DELIMITER '|'", interval: 1, retries: hour},
 		"packed":   {Warehouse: document, standIn: inattentive, options: "JSON 'auto' GZIP", packed: true, interval: 1, retries: hour},
-		"fields":   {Warehouse: plain, standIn: inattentive, columns: "stream, producer, n, padding", options: "CSV DELIMITER '|'", interval: 2, retries: hour},
+		"fields":   {Warehouse: plain, standIn: inattentive, columns: "stream, producer, n, padding", options: "CSV DELIMITER '|'", interval: 1, retries: hour},
 		"short":    {Warehouse: hasty, standIn: attentive, options: "JSON 'auto'", skipped: skippedPrefix, bad: badRows, interval: 1, retries: 2},
 		"fleeting": {Warehouse: hasty, standIn: inattentive, options: "GZIP JSON 'auto'", packed: true, bad: 10 * badRows, interval: 1, retries: 1},
 	} {
@@ -82,7 +82,7 @@ func (r *rig) redshiftMoments() []moment {
 		{what: "loaders stopped with a COPY open", action: schedule.PauseInCopy, kind: "redshift", all: true},
 		{what: "databases killed between COPY and COMMIT", action: schedule.KillDatabaseInside, kind: "database standin", all: true},
 		{what: "stand-ins stopped between COPY and COMMIT", action: schedule.PauseStandInInside, kind: "standin", all: true},
-		{what: "tables with another name for a while", action: schedule.HideTable, length: 3 * time.Second},
+		{what: "tables with another name for a while", action: schedule.HideTable, length: 2 * time.Second},
 		{what: "s3sinks killed at sink.announced", action: point + "sink.announced", kind: "s3sink"},
 		{what: "stand-ins killed between COPY and COMMIT", action: point + betweenCopyAndCommit, kind: "standin", all: true},
 		{what: "answers to a COPY lost", count: r.copies(faultproxy.ResetAfter, faultproxy.HeldAnswer), action: schedule.LoseCopy},
@@ -96,7 +96,7 @@ func (r *rig) redshiftMoments() []moment {
 	for _, kind := range []string{"database", "standin", "redshift"} {
 		moments = append(moments,
 			moment{what: killed + kind, count: r.off(killed + kind), action: schedule.Kill, kind: kind, length: time.Second},
-			moment{what: paused + kind, count: r.off(paused + kind), action: schedule.Pause, kind: kind, length: 3 * time.Second})
+			moment{what: paused + kind, count: r.off(paused + kind), action: schedule.Pause, kind: kind, length: 2 * time.Second})
 	}
 	for i, m := range moments {
 		if m.count == nil {

@@ -38,6 +38,7 @@ func TestSearchWakesAfterAMinute(t *testing.T) {
 	if !*minute {
 		t.Skip("takes two minutes: make sleep runs it")
 	}
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(*seed, 5))
 	points := sleepPoints()
 	r := newSearchRig(t, len(points)+1, sleepSettings()...)
@@ -151,9 +152,12 @@ func (p *part) wakeAndFinish(t *testing.T, point string) {
 	})
 }
 
-// through tells whether a line of a sink's log is the last of an attempt.
+// through tells whether a line of a sink's log, or a loader's, is the last of an attempt.
 func through(message string) bool {
-	for _, end := range []string{"attempt given up", "batch delivered", "batch set_aside", "batch handed back", "delivery failed"} {
+	for _, end := range []string{
+		"attempt given up", "batch delivered", "batch set_aside", "batch handed back", "delivery failed",
+		"objects loaded", "objects not loaded", "objects set aside", "objects handed back", "acknowledgement not confirmed",
+	} {
 		if strings.HasPrefix(message, `"`+end) {
 			return true
 		}
