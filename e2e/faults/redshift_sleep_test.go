@@ -65,7 +65,11 @@ func (r *rig) loadersAsleep(t *testing.T, points []string) (sleeping []*part) {
 			armed = r.ofKind("s3sink")[:1]
 		}
 		armed = slices.DeleteFunc(armed, (*part).asleep)
-		sleeping = append(sleeping, r.fallAsleep(t, point, armed...)[0])
+		fallen := r.fallAsleep(t, point, armed...)
+		sleeping = append(sleeping, fallen[0])
+		for _, other := range fallen[1:] {
+			other.wake(t)
+		}
 	}
 	return sleeping
 }
