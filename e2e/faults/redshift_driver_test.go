@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ func (r *rig) carryOutLoad(t *testing.T, event schedule.Event, over func()) bool
 		r.killInCopy(t, event, faultproxy.BeforeAnswer)
 	case schedule.PauseInCopy:
 		r.pauseInCopy(t, event)
+	case schedule.RepeatInCopy:
+		r.repeatInCopy(t, event)
 	case schedule.LoseCopy:
 		r.force(t, event, faultproxy.ResetAfter, faultproxy.Copy, r.wires()...)
 	case schedule.TruncateCopy:
@@ -159,6 +162,40 @@ func (r *rig) pauseInCopy(t *testing.T, event schedule.Event) {
 	wait(t.Context(), min(event.Length, loaderPause))
 	if err := p.Resume(); err != nil {
 		t.Errorf("%s: %v", event, err)
+	}
+}
+
+// repeatInCopy has the stand-in that does not miss its clients wait for S3 in the middle of a COPY, cuts the loader off, and waits
+// until the loader has asked for a COPY again. One that did not wait for the first would be done before that goes on.
+func (r *rig) repeatInCopy(t *testing.T, event schedule.Event) {
+	wire, fetching := r.warehouse.wires[inattentive], r.warehouse.fetching[inattentive]
+	var settled atomic.Bool // one is held, or none is any more
+	held, release, again := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
+	defer close(release)
+	fetching.OnRequest(func(phase faultproxy.Phase, _ faultproxy.Kind, _ string) {
+		if phase == faultproxy.BeforeForward && settled.CompareAndSwap(false, true) {
+			close(held)
+			<-release
+		}
+	})
+	defer fetching.OnRequest(nil)
+	if !within(t.Context(), event.Length, held) && settled.CompareAndSwap(false, true) {
+		return
+	}
+	wire.Cut()
+	wire.OnRequest(func(phase faultproxy.Phase, what faultproxy.Kind, _ string) {
+		if phase == faultproxy.BeforeForward && what == faultproxy.Copy {
+			select {
+			case again <- struct{}{}:
+			default:
+			}
+		}
+	})
+	defer wire.OnRequest(nil)
+	if within(t.Context(), loaderPause, again) {
+		wait(t.Context(), 1500*time.Millisecond)
+		r.went(event.Action)
+		t.Logf("%s: went off", event.Action)
 	}
 }
 

@@ -48,6 +48,9 @@ type Wire struct {
 	backend string
 	cancel  context.CancelFunc
 	served  chan struct{}
+
+	joining sync.Mutex
+	lines   map[*line]bool
 }
 
 // NewWire starts a proxy before the database at backend, given as host:port. It puts in no faults until Set.
@@ -58,7 +61,7 @@ func NewWire(seed uint64, backend string) (*Wire, error) {
 		cancel()
 		return nil, fmt.Errorf("fault proxy: %w", err)
 	}
-	w := &Wire{gate: newGate(seed, 4), socket: socket, backend: backend, cancel: cancel, served: make(chan struct{})}
+	w := &Wire{gate: newGate(seed, 4), socket: socket, backend: backend, cancel: cancel, served: make(chan struct{}), lines: make(map[*line]bool)}
 	go w.serve(ctx)
 	return w, nil
 }
@@ -68,6 +71,18 @@ func (w *Wire) Addr() string { return w.socket.Addr().String() }
 
 // Set sets the rates, from the next COPY on.
 func (w *Wire) Set(settings WireSettings) error { return w.set(settings.shares(), settings.MaxHold) }
+
+// Cut resets every connection with a COPY that has no answer, as CutInside does.
+func (w *Wire) Cut() {
+	w.joining.Lock()
+	defer w.joining.Unlock()
+	for l := range w.lines {
+		if l.waiting() != nil {
+			l.settle(CutInside)
+			l.reset()
+		}
+	}
+}
 
 // Close breaks every connection and returns when nothing of the proxy runs any more.
 func (w *Wire) Close() {
@@ -101,9 +116,21 @@ func (w *Wire) join(ctx context.Context, client net.Conn) {
 	}
 	defer func() { _ = backend.Close() }()
 	l := &line{wire: w, client: client, backend: backend, gone: make(chan struct{})}
+	w.keep(l, true)
+	defer w.keep(l, false)
 	defer context.AfterFunc(ctx, l.part)()
 	var listening sync.WaitGroup
 	listening.Go(l.answers)
 	l.questions()
 	listening.Wait()
+}
+
+func (w *Wire) keep(l *line, joined bool) {
+	w.joining.Lock()
+	defer w.joining.Unlock()
+	if joined {
+		w.lines[l] = true
+	} else {
+		delete(w.lines, l)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +171,38 @@ func TestWireCutInside(t *testing.T) {
 	eventually(t, "the database's connection is gone", func() bool { return d.left() > 0 })
 	if got := w.CountsOf(faultproxy.Copy)[faultproxy.CutInside]; got != 1 {
 		t.Errorf("counted %v", w.Counts())
+	}
+}
+
+// Of all connections those are cut that wait for a COPY.
+func TestWireCut(t *testing.T) {
+	w, d := newWire(t, faultproxy.WireSettings{})
+	idle, conn := connectTo(t, w), connectTo(t, w)
+	held, release := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	d.before = func() bool {
+		if once.CompareAndSwap(false, true) {
+			close(held)
+			<-release
+		}
+		return true
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), copies).ReadAll()
+		ended <- err
+	}()
+	<-held
+	w.Cut()
+	if err := <-ended; err == nil {
+		t.Error("the answer came")
+	}
+	close(release)
+	if err := query(t, idle, copies); err != nil {
+		t.Errorf("the other connection: %v", err)
+	}
+	if got := w.CountsOf(faultproxy.Copy); got[faultproxy.CutInside] != 1 || got[faultproxy.Forwarded] != 1 {
+		t.Errorf("counted %v", got)
 	}
 }
 

@@ -48,6 +48,8 @@ const (
 	KillAfterCopy = "kill after copy"
 	// PauseInCopy: SIGSTOP to a loader as soon as a COPY of its is on its way, SIGCONT after the event's length, or sooner.
 	PauseInCopy = "pause inside copy"
+	// RepeatInCopy: a COPY takes long at a stand-in that does not notice that its client is cut off, and is asked for again meanwhile.
+	RepeatInCopy = "repeat inside copy"
 	// LoseCopy: the next COPY is carried out, and its answer lost.
 	LoseCopy = "lose answer to copy"
 	// TruncateCopy: the next COPY is carried out, and the connection breaks in the middle of its answer.
@@ -110,6 +112,7 @@ func Warehouse(loaders, standIns, databases []string) []Action {
 		{Name: KillInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 5000 * ms},
+		{Name: RepeatInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: LoseCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: TruncateCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: CutCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
