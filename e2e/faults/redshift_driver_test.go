@@ -19,8 +19,8 @@ const betweenCopyAndCommit = "redshift-standin.copied"
 // loaderPause is long enough for another to have the objects of a loader that is paused.
 const loaderPause = loaderWait + time.Second
 
-// hiddenTable is the one that has another name for a while.
-const hiddenTable = "faults_short"
+// hiddenTables are those that have another name for a while: of delivery streams with a short retry duration.
+func hiddenTables() []string { return []string{"faults_short", "faults_fleeting"} }
 
 // carryOutLoad does an event that is about a database, and tells whether it was one.
 func (r *rig) carryOutLoad(t *testing.T, event schedule.Event, over func()) bool {
@@ -49,8 +49,11 @@ func (r *rig) carryOutLoad(t *testing.T, event schedule.Event, over func()) bool
 		r.killDatabaseInside(t, event)
 	case schedule.PauseStandInInside:
 		r.pauseStandInInside(t, event)
+	case schedule.KillSetAside:
+		r.hideTables(t, func() { r.killAt(t, event, "redshift.error-manifest") })
 	case schedule.HideTable:
-		r.hideTable(t, over)
+		r.hideTables(t, over)
+		r.went(schedule.HideTable)
 	default:
 		return false
 	}
@@ -262,13 +265,17 @@ func (r *rig) stopAt(t *testing.T, within time.Duration, point string, armed ...
 // taken tells that the process has come past the point that was armed.
 func (p *part) taken() bool { _, err := os.Stat(p.armed); return os.IsNotExist(err) }
 
-// hideTable gives a table another name until it is over. The database may be down.
-func (r *rig) hideTable(t *testing.T, over func()) {
-	away := "away_" + hiddenTable
-	deploy.Eventually(t, "the table is hidden", func() bool { return r.rename(t, hiddenTable, away) })
+// hideTables gives tables another name until it is over. The database may be down.
+func (r *rig) hideTables(t *testing.T, over func()) {
+	r.warehouse.hiding.Lock()
+	defer r.warehouse.hiding.Unlock()
+	for _, table := range hiddenTables() {
+		deploy.Eventually(t, table+" is hidden", func() bool { return r.rename(t, table, "away_"+table) })
+	}
 	over()
-	deploy.Eventually(t, "the table is back", func() bool { return r.rename(t, away, hiddenTable) })
-	r.went(schedule.HideTable)
+	for _, table := range hiddenTables() {
+		deploy.Eventually(t, table+" is back", func() bool { return r.rename(t, "away_"+table, table) })
+	}
 }
 
 // rename tells whether a table has the new name, though the answer that said so may be lost.

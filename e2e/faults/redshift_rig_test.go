@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ type warehouse struct {
 	db       *sql.DB            // past the stand-ins
 	wires    []*faultproxy.Wire // before each stand-in
 	fetching []*faultproxy.S3   // S3 as each stand-in sees it
+	hiding   sync.Mutex         // held while tables have another name
 }
 
 // database is a database as a part.

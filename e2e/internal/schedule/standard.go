@@ -62,6 +62,9 @@ const (
 	KillDatabaseInside = "kill database before commit"
 	// PauseStandInInside: SIGSTOP to a stand-in between a COPY and its COMMIT, SIGCONT after the event's length, or sooner.
 	PauseStandInInside = "pause stand-in before commit"
+	// KillSetAside: SIGKILL to a loader that has just set objects aside because tables were away, which are back before anybody tries
+	// the objects again.
+	KillSetAside = "kill with objects set aside"
 	// HideTable: a table has another name for a while.
 	HideTable = "hide table"
 	// Reconfigure: the configuration of a delivery stream is changed under load.
@@ -113,6 +116,7 @@ func Warehouse(loaders, standIns, databases []string) []Action {
 		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 5000 * ms},
 		{Name: RepeatInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: KillSetAside, Reach: Replicas, Kinds: loaders, MinLength: 3000 * ms, MaxLength: 5000 * ms},
 		{Name: LoseCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: TruncateCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: CutCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
