@@ -29,7 +29,7 @@ func points(kinds ...string) []schedule.Action {
 		"buffer": {"buffer.before-publish", "buffer.published"},
 		"s3sink": {"s3sink.before-complete", "s3sink.uploaded", "sink.delivered", "sink.before-ack"},
 		// Of loaders, and of stand-ins, only those come past that have the turn: all are armed, and one goes off.
-		"redshift": {"redshift.before-copy", "redshift.after-copy", "redshift.before-ack", "redshift.before-error-manifest"},
+		"redshift": {"redshift.before-copy", "redshift.after-copy", "redshift.before-ack"},
 		"standin":  {betweenCopyAndCommit},
 		"es": {
 			"es.before-bulk", "es.after-bulk", "es.before-failed-file", "es.before-complete", "es.uploaded", "es.failed-file", "sink.kept",

@@ -51,6 +51,8 @@ func (r *rig) carryOutLoad(t *testing.T, event schedule.Event, over func()) bool
 		r.pauseStandInInside(t, event)
 	case schedule.KillSetAside:
 		r.hideTables(t, func() { r.killAt(t, event, "redshift.error-manifest") })
+	case schedule.KillGivingUp:
+		r.hideTables(t, func() { r.killAt(t, event, "redshift.before-error-manifest") })
 	case schedule.HideTable:
 		r.hideTables(t, over)
 		r.went(schedule.HideTable)

@@ -81,6 +81,7 @@ func (r *rig) redshiftMoments() []moment {
 		{what: "loaders killed whose COPY was carried out", action: schedule.KillAfterCopy, kind: "redshift", all: true},
 		{what: "loaders stopped with a COPY open", action: schedule.PauseInCopy, kind: "redshift", all: true},
 		{what: "a COPY asked for again while it runs", action: schedule.RepeatInCopy, kind: "redshift", all: true},
+		{what: "loaders killed about to set objects aside", action: schedule.KillGivingUp, kind: "redshift", all: true},
 		{what: "loaders killed with objects set aside", action: schedule.KillSetAside, kind: "redshift", all: true},
 		{what: "databases killed between COPY and COMMIT", action: schedule.KillDatabaseInside, kind: "database standin", all: true},
 		{what: "stand-ins stopped between COPY and COMMIT", action: schedule.PauseStandInInside, kind: "standin", all: true},

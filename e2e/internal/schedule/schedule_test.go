@@ -96,6 +96,7 @@ func TestWarehouseActions(t *testing.T) {
 	kinds := map[string][]string{
 		schedule.KillInCopy: {"redshift", "redshift"}, schedule.KillAfterCopy: {"redshift", "redshift"}, schedule.PauseInCopy: {"redshift", "redshift"},
 		schedule.RepeatInCopy: {"redshift", "redshift"}, schedule.KillSetAside: {"redshift", "redshift"},
+		schedule.KillGivingUp:       {"redshift", "redshift"},
 		schedule.KillDatabaseInside: {"standin", "standin", "database"}, schedule.PauseStandInInside: {"standin", "standin"},
 	}
 	for seed := range uint64(100) {

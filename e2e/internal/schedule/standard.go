@@ -62,8 +62,9 @@ const (
 	KillDatabaseInside = "kill database before commit"
 	// PauseStandInInside: SIGSTOP to a stand-in between a COPY and its COMMIT, SIGCONT after the event's length, or sooner.
 	PauseStandInInside = "pause stand-in before commit"
-	// KillSetAside: SIGKILL to a loader that has just set objects aside because tables were away, which are back before anybody tries
-	// the objects again.
+	// KillGivingUp: SIGKILL to a loader that is about to set objects aside because tables are away, which are back before anybody
+	// tries the objects again. KillSetAside: when it has just done so.
+	KillGivingUp = "kill giving objects up"
 	KillSetAside = "kill with objects set aside"
 	// HideTable: a table has another name for a while.
 	HideTable = "hide table"
@@ -116,6 +117,7 @@ func Warehouse(loaders, standIns, databases []string) []Action {
 		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
 		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 5000 * ms},
 		{Name: RepeatInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: KillGivingUp, Reach: Replicas, Kinds: loaders, MinLength: 3000 * ms, MaxLength: 5000 * ms},
 		{Name: KillSetAside, Reach: Replicas, Kinds: loaders, MinLength: 3000 * ms, MaxLength: 5000 * ms},
 		{Name: LoseCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: TruncateCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
