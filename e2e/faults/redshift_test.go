@@ -23,12 +23,15 @@ func TestRedshiftFaults(t *testing.T) {
 	r.setS3(t, ordinary())
 	r.setWires(t, wireOrdinary())
 
-	stop := r.produce(t, rng, map[string]float64{"plain": 150, "packed": 150, "fields": 50, "short": 60, "fleeting": 40})
-	r.repeatUndisturbed(t, streams)
+	patient := map[string]float64{"plain": 150, "packed": 150, "fields": 50}
+	stopPatient := r.produce(t, rng, patient)
+	r.repeatUndisturbed(t, len(patient))
+	stopHasty := r.produce(t, rng, map[string]float64{"short": 60, "fleeting": 40})
 	r.play(t, r.schedule(t, *seed, *duration-leftOver(), r.targets, redshiftActions()), rng)
 	moments := r.redshiftMoments()
 	r.makeUp(t, moments)
-	stop()
+	stopPatient()
+	stopHasty()
 
 	r.calm()
 	r.drain(drainTime)
@@ -45,14 +48,15 @@ func leftOver() time.Duration {
 	return 13 * time.Second
 }
 
-// repeatUndisturbed has a COPY asked for again while it runs, with loaders that have loaded before. One that was just started locks the
-// ledger for its own sake, and who waits behind it is safe for another reason.
-func (r *rig) repeatUndisturbed(t *testing.T, streams map[string]checker.Warehouse) {
+// repeatUndisturbed has a COPY asked for again while it runs, when so many delivery streams have loaded before and none has objects to
+// set aside: whoever is new to the ledger, or asks it, locks it, and who waits behind that is safe for another reason.
+func (r *rig) repeatUndisturbed(t *testing.T, streams int) {
 	deploy.Eventually(t, "each delivery stream is loaded", func() bool {
 		var n int
 		row := r.warehouse.db.QueryRowContext(t.Context(), "SELECT count(DISTINCT stream_id) FROM public.hydrant_ledger")
-		return row.Scan(&n) == nil && n == len(streams)
+		return row.Scan(&n) == nil && n == streams
 	})
+	wait(t.Context(), time.Second)
 	r.carryOut(t, schedule.Event{Action: schedule.RepeatInCopy, Length: momentTime, Targets: r.concerned(moment{kind: "redshift", all: true}, 0)}, 0)
 }
 
