@@ -66,7 +66,7 @@ test-faultpoints:
 
 .PHONY: faults
 faults: may-have-search-nodes ## kill, stop and cut everything under load for DURATION (2m) for each destination; SEED repeats a run
-	cd e2e && go test -count=1 -timeout 30m -v -run 'TestFaults|TestSearchFaults' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 30m -v -run '^Test(Search|Redshift)?Faults$$' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
 
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above

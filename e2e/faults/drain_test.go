@@ -55,7 +55,7 @@ func (r *rig) undelivered(ctx context.Context) (string, error) {
 			continue
 		}
 		for _, leg := range r.goes[string(log.Stream)] {
-			left, err := behind(ctx, batches, leg, log, info.State.LastSeq)
+			left, err := behind(ctx, r.js, batches, leg, log, info.State.LastSeq)
 			if left != "" || err != nil {
 				return left, err
 			}
@@ -64,9 +64,12 @@ func (r *rig) undelivered(ctx context.Context) (string, error) {
 	return "", streams.Err()
 }
 
-func behind(ctx context.Context, batches jetstream.Stream, leg names.Leg, log names.Log, last uint64) (string, error) {
+func behind(ctx context.Context, js jetstream.JetStream, batches jetstream.Stream, leg names.Leg, log names.Log, last uint64) (string, error) {
 	if last == 0 {
 		return "", nil
+	}
+	if leg == names.LegRedshift {
+		return staged(ctx, js, log.Stream)
 	}
 	m, err := batches.GetLastMsgForSubject(ctx, names.BatchesSubject(leg, log.Stream, log.Shard))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -86,6 +89,22 @@ func behind(ctx context.Context, batches jetstream.Stream, leg names.Leg, log na
 	info := consumer.CachedInfo()
 	if waiting := info.NumPending + uint64(info.NumAckPending); waiting > 0 {
 		return fmt.Sprintf("%s has %d batches of leg %s to deliver", log.Stream, waiting, leg), nil
+	}
+	return "", nil
+}
+
+// staged asks for objects that are announced, and neither loaded nor set aside: an acknowledgement removes them.
+func staged(ctx context.Context, js jetstream.JetStream, stream names.Stream) (string, error) {
+	queue, err := js.Stream(ctx, names.StagingStream)
+	if err != nil {
+		return "", err
+	}
+	info, err := queue.Info(ctx, jetstream.WithSubjectFilter(names.StagingSubject(stream)))
+	if err != nil {
+		return "", err
+	}
+	if waiting := info.State.Subjects[names.StagingSubject(stream)]; waiting > 0 {
+		return fmt.Sprintf("%s has %d objects to load", stream, waiting), nil
 	}
 	return "", nil
 }

@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +28,9 @@ func points(kinds ...string) []schedule.Action {
 		"ingest": {"ingest.before-publish", "ingest.published"},
 		"buffer": {"buffer.before-publish", "buffer.published"},
 		"s3sink": {"s3sink.before-complete", "s3sink.uploaded", "sink.delivered", "sink.before-ack"},
+		// Of loaders, and of stand-ins, only those come past that have the turn: all are armed, and one goes off.
+		"redshift": {"redshift.before-copy", "redshift.after-copy", "redshift.before-ack"},
+		"standin":  {betweenCopyAndCommit},
 		"es": {
 			"es.before-bulk", "es.after-bulk", "es.before-failed-file", "es.before-complete", "es.uploaded", "es.failed-file", "sink.kept",
 			"sink.delivered", "sink.before-ack",
@@ -37,12 +39,19 @@ func points(kinds ...string) []schedule.Action {
 	var actions []schedule.Action
 	for _, kind := range kinds {
 		for _, name := range all[kind] {
-			actions = append(actions, schedule.Action{
-				Name: point + name, Reach: schedule.One, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second,
-			})
+			actions = append(actions, killedAt(kind, name))
 		}
 	}
 	return actions
+}
+
+// killedAt is the action of killing a process of a kind at a point.
+func killedAt(kind, name string) schedule.Action {
+	action := schedule.Action{Name: point + name, Reach: schedule.One, Kinds: []string{kind}, MinLength: 2 * time.Second, MaxLength: 5 * time.Second}
+	if kind == "redshift" || kind == "standin" {
+		action.Reach, action.MinLength, action.MaxLength = schedule.Replicas, time.Second, 3*time.Second
+	}
+	return action
 }
 
 // The rates at which S3 fails when nothing else is going on, and in a storm.
@@ -60,13 +69,21 @@ const (
 	pausedInFlight = "paused with a bulk request open"
 )
 
+// What is counted of all processes that the driver hurts, by their kind.
+const (
+	killed = "killed: "
+	paused = "paused: "
+)
+
 func (r *rig) kill(p *part) {
 	r.noteOpen(p, killedInFlight)
+	r.went(killed + p.kind)
 	p.Kill()
 }
 
 func (r *rig) pause(p *part) error {
 	r.noteOpen(p, pausedInFlight)
+	r.went(paused + p.kind)
 	return p.Pause()
 }
 
@@ -99,6 +116,7 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 	}
 	over := func() { wait(t.Context(), event.Length) }
 	switch name, isPoint := strings.CutPrefix(event.Action, point); {
+	case r.carryOutLoad(t, event, over):
 	case isPoint:
 		r.killAt(t, event, name)
 	case event.Action == schedule.S3Storm:
@@ -124,13 +142,13 @@ func (r *rig) carryOut(t *testing.T, event schedule.Event, pick uint64) {
 	case event.Action == schedule.PauseInBulk:
 		r.pauseInBulk(t, event)
 	case event.Action == schedule.RefuseBulk:
-		r.force(t, event, faultproxy.TooLarge)
+		r.force(t, event, faultproxy.TooLarge, faultproxy.Bulk, r.searches()...)
 	case event.Action == schedule.RefuseDocuments:
-		r.force(t, event, faultproxy.ItemsThrottled)
+		r.force(t, event, faultproxy.ItemsThrottled, faultproxy.Bulk, r.searches()...)
 	case event.Action == schedule.LoseAnswer:
-		r.force(t, event, faultproxy.ResetAfter)
+		r.force(t, event, faultproxy.ResetAfter, faultproxy.Bulk, r.searches()...)
 	case event.Action == schedule.TruncateAnswer:
-		r.force(t, event, faultproxy.Truncated)
+		r.force(t, event, faultproxy.Truncated, faultproxy.Bulk, r.searches()...)
 	case event.Action == schedule.Pause, event.Action == schedule.PauseReplicas:
 		r.each(t, event, r.pause)
 		over()
@@ -160,12 +178,21 @@ func (r *rig) each(t *testing.T, event schedule.Event, do func(*part) error) {
 	}
 }
 
-// killAt arms a fault point, waits for it to go off, and starts the process again. One that nothing came past is disarmed;
-// if the file is gone by then, the process has taken it and dies.
+// killAt arms a fault point of each target, waits for one to go off, and starts the process again. One that nothing came past is
+// disarmed; if the file is gone by then, the process has taken it and dies.
 func (r *rig) killAt(t *testing.T, event schedule.Event, name string) {
-	p := r.parts[event.Targets[0].Name]
-	p.arm(t, name, "kill")
-	r.restartWhenKilled(t, event, p, func() bool { return os.Remove(p.armed) == nil })
+	ctx, cancel := context.WithTimeout(t.Context(), event.Length)
+	defer cancel()
+	var armed sync.WaitGroup
+	defer armed.Wait()
+	for _, target := range event.Targets {
+		p := r.parts[target.Name]
+		p.arm(t, name, "kill")
+		armed.Go(func() {
+			defer cancel() // the others need not
+			r.restartWhenKilled(ctx, t, event, p, func() bool { return os.Remove(p.armed) == nil })
+		})
+	}
 }
 
 // arm makes the process kill or stop itself when it comes past a fault point.
@@ -186,29 +213,27 @@ type hooked interface{ OnRequest(hook faultproxy.Hook) }
 func (r *rig) killInRequest(t *testing.T, event schedule.Event, proxy hooked, phase faultproxy.Phase, kinds ...faultproxy.Kind) {
 	p := r.parts[event.Targets[0].Name]
 	var settled atomic.Bool // it went off, or was disarmed
-	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ string) {
 		if at == phase && slices.Contains(kinds, what) && settled.CompareAndSwap(false, true) {
 			r.kill(p)
 		}
 	})
-	r.restartWhenKilled(t, event, p, func() bool { return settled.CompareAndSwap(false, true) })
+	ctx, cancel := context.WithTimeout(t.Context(), event.Length)
+	defer cancel()
+	r.restartWhenKilled(ctx, t, event, p, func() bool { return settled.CompareAndSwap(false, true) })
 	proxy.OnRequest(nil)
 }
 
-// restartWhenKilled starts a process again that is killed within the event's length. Then it is disarmed; what can no
-// longer be disarmed is going off.
-func (r *rig) restartWhenKilled(t *testing.T, event schedule.Event, p *part, disarm func() bool) {
-	timer := time.NewTimer(event.Length)
-	defer timer.Stop()
+// restartWhenKilled starts a process again that is killed before ctx ends. Then it is disarmed; what can no longer be disarmed is
+// going off.
+func (r *rig) restartWhenKilled(ctx context.Context, t *testing.T, event schedule.Event, p *part, disarm func() bool) {
 	select {
 	case <-p.Exited():
-	case <-timer.C:
-		if disarm() {
+	case <-ctx.Done():
+		if disarm() || t.Context().Err() != nil {
 			return
 		}
 		<-p.Exited()
-	case <-t.Context().Done():
-		return
 	}
 	t.Logf("%s: went off", event.Action)
 	r.went(event.Action)
@@ -223,6 +248,7 @@ func (r *rig) setS3(t *testing.T, settings faultproxy.S3Settings) {
 			t.Error(err)
 		}
 	}
+	r.setFetching(t, settings)
 }
 
 // reconfigure changes something about the delivery stream "changing". A lost answer shows as a version that is not the

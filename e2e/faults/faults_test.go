@@ -27,6 +27,7 @@ import (
 
 	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/faultproxy"
 	"hydrant/e2e/internal/producer"
 	"hydrant/e2e/internal/schedule"
 	"hydrant/shared/names"
@@ -212,6 +213,9 @@ func (r *rig) calm() {
 	for _, proxy := range r.search {
 		proxy.SetAll(false)
 	}
+	if r.warehouse != nil {
+		r.warehouse.calm()
+	}
 	r.awaitReady()
 }
 
@@ -223,6 +227,11 @@ func (r *rig) conclude(t *testing.T) {
 	}
 	for name, proxy := range r.search {
 		t.Logf("search node before %s: %s", name, proxy.Counts())
+	}
+	if r.warehouse != nil {
+		for n, wire := range r.warehouse.wires {
+			t.Logf("before stand-in %d: %s; S3 before it: %s", n+1, wire.CountsOf(faultproxy.Copy), r.warehouse.fetching[n].Counts())
+		}
 	}
 	t.Log("went off:", r.wentOff())
 	r.checkLogs(t)

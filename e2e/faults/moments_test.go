@@ -1,7 +1,9 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +26,9 @@ type moment struct {
 	what   string
 	count  func() int
 	action string
-	kind   string // of the process that it concerns; "" if none
+	kind   string        // of the process that it concerns, or kinds; "" if none
+	all    bool          // it concerns all of the kind
+	length time.Duration // of the action; 0 for one that ends with its moment
 }
 
 // searchMoments are those of a run against a search node. What falls on a request, or on who waits for its answer, is counted by
@@ -41,21 +45,23 @@ func (r *rig) searchMoments() []moment {
 			return n
 		}
 	}
-	off := func(action string) func() int { return func() int { return r.wentOff()[action] } }
 	moments := []moment{
-		{"sinks killed with a bulk request open", off(killedInFlight), schedule.KillInBulk, "es"},
-		{"sinks killed whose bulk request was carried out", off(schedule.KillAfterBulk), schedule.KillAfterBulk, "es"},
-		{"sinks paused with a bulk request open", off(pausedInFlight), schedule.PauseInBulk, "es"},
-		{"bulk requests refused with 413", bulks(faultproxy.TooLarge), schedule.RefuseBulk, ""},
-		{"bulk requests of which documents were refused with 429", bulks(faultproxy.ItemsThrottled), schedule.RefuseDocuments, ""},
-		{"answers to bulk requests lost", bulks(faultproxy.ResetAfter, faultproxy.HeldAnswer), schedule.LoseAnswer, ""},
-		{"answers to bulk requests truncated", bulks(faultproxy.Truncated), schedule.TruncateAnswer, ""},
+		{what: "sinks killed with a bulk request open", count: r.off(killedInFlight), action: schedule.KillInBulk, kind: "es"},
+		{what: "sinks killed whose bulk request was carried out", count: r.off(schedule.KillAfterBulk), action: schedule.KillAfterBulk, kind: "es"},
+		{what: "sinks paused with a bulk request open", count: r.off(pausedInFlight), action: schedule.PauseInBulk, kind: "es"},
+		{what: "bulk requests refused with 413", count: bulks(faultproxy.TooLarge), action: schedule.RefuseBulk},
+		{what: "bulk requests of which documents were refused with 429", count: bulks(faultproxy.ItemsThrottled), action: schedule.RefuseDocuments},
+		{what: "answers to bulk requests lost", count: bulks(faultproxy.ResetAfter, faultproxy.HeldAnswer), action: schedule.LoseAnswer},
+		{what: "answers to bulk requests truncated", count: bulks(faultproxy.Truncated), action: schedule.TruncateAnswer},
 	}
 	for _, name := range []string{"es.before-failed-file", "es.before-complete", "es.uploaded", "es.failed-file"} {
-		moments = append(moments, moment{"sinks killed at " + name, off(point + name), point + name, "es"})
+		moments = append(moments, moment{what: "sinks killed at " + name, count: r.off(point + name), action: point + name, kind: "es"})
 	}
 	return moments
 }
+
+// off counts how often an action went off.
+func (r *rig) off(action string) func() int { return func() int { return r.wentOff()[action] } }
 
 // makeUp brings about, under load, what the schedule did not: an action that waits for its moment may not have had one. What
 // concerns one process is done one after the other.
@@ -69,16 +75,26 @@ func (r *rig) makeUp(t *testing.T, moments []moment) {
 		if m.count() > 0 {
 			continue
 		}
-		event := schedule.Event{Action: m.action, Length: momentTime}
-		if m.kind != "" {
-			event.Targets = []schedule.Target{{Kind: m.kind, Name: fmt.Sprintf("%s-%d", m.kind, 1+n%replicas)}}
-		}
+		event := schedule.Event{Action: m.action, Length: cmp.Or(m.length, momentTime), Targets: r.concerned(m, n)}
 		making.Go(func() {
 			began := time.Now()
 			r.carryOut(t, event, 0)
 			t.Logf("made up for in %s: %s", time.Since(began).Round(time.Millisecond), m.what)
 		})
 	}
+}
+
+// concerned are the processes that a moment concerns: all of its kind, or one.
+func (r *rig) concerned(m moment, n int) (targets []schedule.Target) {
+	for _, target := range r.targets {
+		if slices.Contains(strings.Fields(m.kind), target.Kind) {
+			targets = append(targets, target)
+		}
+	}
+	if m.all || len(targets) == 0 {
+		return targets
+	}
+	return targets[n%len(targets):][:1]
 }
 
 // checkMoments fails a run, if it was long enough, that was without one of its moments.

@@ -59,18 +59,43 @@ type rig struct {
 	search  map[string]*faultproxy.Search // the search node as each sink sees it
 	node    *esnode.Node                  // nil if there is none
 
+	warehouse *warehouse // nil if there is none
+
 	ledger *checker.Ledger
 	client *firehose.Client
 
-	goes map[string][]names.Leg // the ways that the records of a delivery stream have to go
+	goes   map[string][]names.Leg // the ways that the records of a delivery stream have to go
+	shapes map[string]shape       // how the records of a delivery stream are, if not plain and of any size
 
-	mu  sync.Mutex
-	off map[string]int // how often each action that waits for its moment had it
+	mu       sync.Mutex
+	happened map[string]int // how often each action that waits for its moment had it
 }
 
-// part is one process of the rig.
+// shape is how the records of a delivery stream are: JSON documents or plain, how many of them bad, and how large at most.
+type shape struct {
+	documents bool
+	bad       float64
+	largest   int
+}
+
+// process is what can be done to a part.
+type process interface {
+	Name() string
+	Kill()
+	Pause() error
+	Resume() error
+	Restart() error
+	Exited() <-chan struct{}
+	Paused() (bool, error)
+	Connected(local string) (bool, error)
+	WaitReady(ctx context.Context, url string) error
+	LogTail(size int64) string
+}
+
+// part is one process of the rig, or several that are one to the others.
 type part struct {
-	*proc.Process
+	process
+	kind  string
 	ready string // address of its readiness, if it has one
 	armed string // file that arms its fault points
 	log   string // file that is its own
@@ -81,7 +106,7 @@ type part struct {
 func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...string) *rig {
 	r := &rig{
 		t: t, dir: t.TempDir(), parts: map[string]*part{}, s3: map[string]*faultproxy.S3{}, search: map[string]*faultproxy.Search{},
-		ledger: checker.NewLedger(), goes: map[string][]names.Leg{}, off: map[string]int{},
+		ledger: checker.NewLedger(), goes: map[string][]names.Leg{}, shapes: map[string]shape{}, happened: map[string]int{},
 	}
 	client, monitor := r.addr(), r.addr()
 	r.s3addr = r.addr()
@@ -157,7 +182,12 @@ func (r *rig) start(kind, name, path, ready string, env []string, args ...string
 	if ready != "" {
 		ready = "http://" + ready
 	}
-	r.parts[name] = &part{Process: p, ready: ready, armed: armed, log: log}
+	r.add(kind, name, &part{process: p, ready: ready, armed: armed, log: log})
+}
+
+func (r *rig) add(kind, name string, p *part) {
+	p.kind = kind
+	r.parts[name] = p
 	r.targets = append(r.targets, schedule.Target{Kind: kind, Name: name})
 }
 
@@ -237,9 +267,8 @@ func (r *rig) create(input *firehose.CreateDeliveryStreamInput, legs []names.Leg
 func (r *rig) producer(stream, id string, rng *rand.Rand, rate float64) *producer.Producer {
 	r.t.Helper()
 	config := producer.Config{Client: r.client, Stream: stream, ID: id, Rand: rng, Ledger: r.ledger, Rate: rate}
-	if slices.Contains(r.goes[stream], names.LegES) {
-		config.Documents, config.Bad = true, badShare
-	}
+	shape := r.shapes[stream]
+	config.Documents, config.Bad, config.Largest = shape.documents, shape.bad, shape.largest
 	p, err := producer.New(config)
 	r.must(err)
 	return p
@@ -249,13 +278,13 @@ func (r *rig) producer(stream, id string, rng *rand.Rand, rate float64) *produce
 func (r *rig) went(action string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.off[action]++
+	r.happened[action]++
 }
 
 func (r *rig) wentOff() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.off)
+	return maps.Clone(r.happened)
 }
 
 // checkLogs looks for what no fault excuses: a panic, or a data race where the programs are built to find them

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +19,7 @@ func (r *rig) pauseInBulk(t *testing.T, event schedule.Event) {
 	p, proxy := r.parts[event.Targets[0].Name], r.search[event.Targets[0].Name]
 	paused := make(chan struct{})
 	var once sync.Once
-	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ *http.Request) {
+	proxy.OnRequest(func(at faultproxy.Phase, what faultproxy.Kind, _ string) {
 		if at == faultproxy.BeforeForward && what == faultproxy.Bulk {
 			once.Do(func() {
 				if err := r.pause(p); err != nil {
@@ -48,25 +47,11 @@ func (r *rig) pauseInBulk(t *testing.T, event schedule.Event) {
 	}
 }
 
-// force has the next bulk request that a fault fits get it, of whichever sink, if there is one within the event's length.
-func (r *rig) force(t *testing.T, event schedule.Event, fault faultproxy.Fault) {
-	ctx, cancel := context.WithTimeout(t.Context(), event.Length)
-	defer cancel()
-	var waiting sync.WaitGroup
-	defer waiting.Wait()
+func (r *rig) searches() (proxies []forcing) {
 	for _, proxy := range r.search {
-		had, withdraw := proxy.Force(fault, faultproxy.Bulk)
-		waiting.Go(func() {
-			defer withdraw()
-			select {
-			case <-had:
-				r.went(event.Action)
-				t.Logf("%s: went off", event.Action)
-				cancel() // the others need not
-			case <-ctx.Done():
-			}
-		})
+		proxies = append(proxies, proxy)
 	}
+	return proxies
 }
 
 // within tells whether something happened in time.

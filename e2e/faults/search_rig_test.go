@@ -20,7 +20,6 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/faultproxy"
-	"hydrant/e2e/internal/schedule"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -56,8 +55,7 @@ func newSearchRig(t *testing.T, sinks int, settings ...string) *rig {
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{})
 	r := newRig(t, *seed, programs, settings...)
 	r.node = node
-	r.parts["search"] = &part{Process: node.Process, ready: node.ReadyURL()}
-	r.targets = append(r.targets, schedule.Target{Kind: "search", Name: "search"})
+	r.add("search", "search", &part{process: node.Process, ready: node.ReadyURL()})
 	r.must(node.Client().PutIndexTemplate(t.Context(), "faults", map[string]any{
 		"index_patterns": []string{indices},
 		"template":       map[string]any{"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping()},
@@ -128,6 +126,7 @@ func (r *rig) createSearch(name string, s searching) checker.Search {
 			BufferingHints:    &types.BufferingHints{SizeInMBs: aws.Int32(4), IntervalInSeconds: aws.Int32(2)},
 		},
 	}
+	r.shapes[name] = shape{documents: true, bad: badShare}
 	legs := []names.Leg{names.LegES}
 	if s.backup {
 		to.S3BackupMode = types.AmazonopensearchserviceS3BackupModeAllDocuments

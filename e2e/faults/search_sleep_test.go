@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +38,7 @@ func TestSearchWakesAfterAMinute(t *testing.T) {
 	if !*minute {
 		t.Skip("takes two minutes: make sleep runs it")
 	}
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(*seed, 5))
 	points := sleepPoints()
 	r := newSearchRig(t, len(points)+1, sleepSettings()...)
@@ -119,7 +119,7 @@ func (r *rig) count(t *testing.T) int {
 func (r *rig) awaitBulk(p *part) func() bool {
 	answered := make(chan struct{})
 	var once sync.Once
-	r.search[p.Name()].OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ *http.Request) {
+	r.search[p.Name()].OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ string) {
 		if phase == faultproxy.BeforeAnswer && kind == faultproxy.Bulk {
 			once.Do(func() { close(answered) })
 		}
@@ -152,9 +152,12 @@ func (p *part) wakeAndFinish(t *testing.T, point string) {
 	})
 }
 
-// through tells whether a line of a sink's log is the last of an attempt.
+// through tells whether a line of a sink's log, or a loader's, is the last of an attempt.
 func through(message string) bool {
-	for _, end := range []string{"attempt given up", "batch delivered", "batch set_aside", "batch handed back", "delivery failed"} {
+	for _, end := range []string{
+		"attempt given up", "batch delivered", "batch set_aside", "batch handed back", "delivery failed",
+		"objects loaded", "objects not loaded", "objects set aside", "objects handed back", "acknowledgement not confirmed",
+	} {
 		if strings.HasPrefix(message, `"`+end) {
 			return true
 		}

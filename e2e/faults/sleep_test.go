@@ -2,7 +2,6 @@ package faults
 
 import (
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/e2e/internal/checker"
-	"hydrant/e2e/internal/deploy"
 )
 
 // asleep is longer than the ack wait by default, and than a NATS server waits for a client that says nothing. The calls that
@@ -80,15 +78,11 @@ func (r *rig) passing(point string) []*part {
 // fallAsleep arms a point of the processes and returns those that have stopped themselves there: the first that came past,
 // rarely more.
 func (r *rig) fallAsleep(t *testing.T, point string, armed ...*part) []*part {
-	for _, p := range armed {
-		p.arm(t, point, "stop")
+	sleeping := r.stopAt(t, time.Minute, point, armed...)
+	if len(sleeping) == 0 {
+		t.Fatalf("no process stopped within a minute at %s", point)
 	}
-	fell := func(p *part) bool { _, err := os.Stat(p.armed); return os.IsNotExist(err) }
-	deploy.Eventually(t, "a process stops at "+point, func() bool { return slices.ContainsFunc(armed, fell) })
-	// Who can still be disarmed has not come past.
-	sleeping := slices.DeleteFunc(slices.Clone(armed), func(p *part) bool { return os.Remove(p.armed) == nil })
 	for _, p := range sleeping {
-		deploy.Eventually(t, p.Name()+" has stopped", p.asleep)
 		t.Logf("%s sleeps at %s", p.Name(), point)
 	}
 	return sleeping

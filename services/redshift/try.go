@@ -161,8 +161,8 @@ func (t *try) see(ctx context.Context, objects []*object, outcome func(*object) 
 		return
 	}
 	for _, o := range written {
-		if !o.before.Any() && !o.kept {
-			continue
+		if !o.before.Any() && !o.kept || !o.loaded {
+			continue // of what is set aside it stays known where: a sink that was killed announces it once more
 		}
 		if err := t.retries.Remove(ctx, retryKey(o.Batch)); err != nil {
 			t.log.Debug("what is kept of the object's failures was not removed", "batch", o.Batch, "error", err)

@@ -186,6 +186,9 @@ func (s *Server) try(ctx context.Context) error {
 	return exec.CommandContext(ctx, filepath.Join(s.programs, "pg_isready"), "--quiet", "--host", host, "--port", port).Run()
 }
 
+// Process is the server's first process. It alone is no server: kill and stop the server.
+func (s *Server) Process() *proc.Process { return s.process }
+
 // Kill kills all of the server's processes at once, as a machine does that loses its power, and returns when they are gone.
 func (s *Server) Kill() {
 	s.mu.Lock()

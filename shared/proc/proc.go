@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -128,6 +129,22 @@ func (p *Process) Paused() (bool, error) {
 	}
 	letter, err := state(r.pid)
 	return letter == 'T', err
+}
+
+// Connected tells whether the process has a TCP connection of which its own end has the address, an IPv4 one with its port. Only
+// Linux knows.
+func (p *Process) Connected(local string) (bool, error) {
+	address, err := netip.ParseAddrPort(local)
+	if err != nil || !address.Addr().Is4() {
+		return false, fmt.Errorf("connections of %s: %q is no IPv4 address with a port", p.spec.Name, local)
+	}
+	r := p.life()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reaped {
+		return false, fmt.Errorf("connections of %s: %w", p.spec.Name, errExited)
+	}
+	return connected(r.pid, address)
 }
 
 // Terminate asks the process to end with SIGTERM, which reaches it even if it is paused, and returns when it is reaped.

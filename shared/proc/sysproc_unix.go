@@ -5,7 +5,9 @@ package proc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strconv"
 	"syscall"
@@ -25,4 +27,8 @@ func state(pid int) (byte, error) {
 		return 0, fmt.Errorf("state: ps knows no process %d", pid)
 	}
 	return out[0], nil
+}
+
+func connected(int, netip.AddrPort) (bool, error) {
+	return false, fmt.Errorf("connections of a process: %w", errors.ErrUnsupported)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -81,7 +80,8 @@ type DocumentOptions struct {
 //
 // As with Check, the verdict counts once everything is delivered, and an error means that there is none.
 func CheckDocuments(ctx context.Context, ledger *Ledger, found iter.Seq2[Found, error], failed []Object, options DocumentOptions) (*Report, error) {
-	c := &documents{ledger: ledger, options: options, report: newReport(), seen: make(map[Record]*places), batches: make(map[string]string)}
+	goes := func(stream string) bool { _, ok := options.Streams[stream]; return ok }
+	c := &documents{placing: newPlacing(ledger, goes), options: options, batches: make(map[string]string)}
 	for document, err := range found {
 		if err != nil {
 			return nil, fmt.Errorf("read the documents: %w", err)
@@ -93,24 +93,17 @@ func CheckDocuments(ctx context.Context, ledger *Ledger, found iter.Seq2[Found, 
 			return nil, err
 		}
 	}
-	c.compareWithLedger()
+	c.compareWithLedger(c.count)
 	return c.report, nil
 }
 
 // documents is the state of one comparison.
 type documents struct {
-	ledger  *Ledger
+	*placing
 	options DocumentOptions
-	report  *Report
-	seen    map[Record]*places
 	// batches holds the file of each batch.
 	batches map[string]string
 }
-
-// places are where a record was found.
-type places struct{ indexed, setAside []string }
-
-func (p *places) times() int { return len(p.indexed) + len(p.setAside) }
 
 // indexed checks one document of an index. The service leaves the line's end out of it, and nothing else.
 func (c *documents) indexed(document Found) {
@@ -126,38 +119,8 @@ func (c *documents) indexed(document Found) {
 	if document.Version != 1 {
 		c.report.add(Overwritten, "%s: %s was written %d times", where, record, document.Version)
 	}
-	c.at(record).indexed = append(c.at(record).indexed, where)
+	c.at(record).taken = append(c.at(record).taken, where)
 	c.checkNames(where, record, known, document.ID, document.Index)
-}
-
-// identify finds the record that a content is of, and checks that it is what was offered.
-func (c *documents) identify(where string, content []byte) (Record, entry, bool) {
-	c.report.Records++
-	c.report.Bytes += int64(len(content))
-	record, _, err := parseForm(content)
-	if err != nil {
-		c.report.add(Unparsable, "%s: %v in %.80q", where, err, content)
-		return Record{}, entry{}, false
-	}
-	known, offered := c.ledger.find(record)
-	if !offered {
-		c.report.add(NeverOffered, "%s: %s", where, record)
-		return Record{}, entry{}, false
-	}
-	if known.hash != c.ledger.hash(content) {
-		c.report.add(Altered, "%s: %s was offered with other bytes", where, record)
-	}
-	if _, ok := c.options.Streams[record.Stream]; !ok {
-		c.report.add(WrongStream, "%s: %s is of a delivery stream that goes elsewhere", where, record)
-	}
-	return record, known, true
-}
-
-func (c *documents) at(record Record) *places {
-	if c.seen[record] == nil {
-		c.seen[record] = new(places)
-	}
-	return c.seen[record]
 }
 
 // checkNames checks id and index. The id of a record without an answer is only known from here, and names its message as well.
@@ -254,45 +217,11 @@ func (c *documents) checkArrival(where string, known entry, failed FailedDocumen
 	}
 }
 
-// compareWithLedger finds what is missing and what is there more than once, and checks the RecordIds.
-func (c *documents) compareWithLedger() {
-	c.report.Ledger = c.ledger.Counts()
-	c.ledger.mu.Lock()
-	defer c.ledger.mu.Unlock()
-	owners := make(map[string]Record)
-	for _, record := range slices.SortedFunc(maps.Keys(c.ledger.entries), compareRecords) {
-		to, ok := c.options.Streams[record.Stream]
-		if !ok {
-			continue
-		}
-		e := c.ledger.entries[record]
-		found := c.seen[record]
-		if found == nil {
-			found = new(places)
-		}
-		c.count(e, record, to, found)
-		if e.outcome == Acknowledged {
-			if reason := claim(owners, record, e.recordID); reason != "" {
-				c.report.add(BadRecordID, "%s %s", record, reason)
-			}
-		}
-	}
-}
-
-func (c *documents) count(e *entry, record Record, to Search, found *places) {
-	if found.times() == 0 {
-		if e.outcome == Acknowledged && !e.discardable {
-			c.report.add(Lost, "%s with the RecordId %s", record, e.recordID)
-		}
-		return
-	}
-	c.report.count(e.outcome)
-	both := len(found.indexed) > 0 && len(found.setAside) > 0
-	if both {
-		c.report.Both++
-	}
-	twice := len(found.indexed) > 1 || len(found.setAside) > 1 || both && !to.MayBeInBoth
+// count judges in how many places a record is.
+func (c *documents) count(record Record, e *entry, found *places) {
+	to := c.options.Streams[record.Stream]
+	twice := len(found.taken) > 1 || len(found.setAside) > 1 || found.both() && !to.MayBeInBoth
 	if twice && !to.NoIDs {
-		c.report.add(Duplicated, "%s is in %v", record, slices.Concat(found.indexed, found.setAside))
+		c.report.add(Duplicated, "%s is in %v", record, found.all())
 	}
 }

@@ -346,7 +346,7 @@ func TestCheckDocumentsCounts(t *testing.T) {
 	if want := []int{14, 7, 1, 20, 2, 2, 21}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if text := report.String(); !strings.Contains(text, "14 in indices, 7 set aside, 1 in both\n") {
+	if text := report.String(); !strings.Contains(text, "14 in indices, 0 in tables, 7 set aside, 1 in both\n") {
 		t.Errorf("it says\n%s", text)
 	}
 }

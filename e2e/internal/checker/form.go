@@ -18,13 +18,23 @@ const (
 	Document
 	// List is JSON, and no object.
 	List
-	// Mismatch is a JSON object with a field that Mapping refuses.
+	// Mismatch is a JSON object with a field that Mapping refuses, and Columns too.
 	Mismatch
 )
 
 // String returns the form's name.
 func (f Form) String() string {
 	return [...]string{"no JSON", "a document", "a JSON list", "a document that the mapping refuses"}[f]
+}
+
+// content is a record's content in a form, with a padding that is known.
+func (r Record) content(form Form, padding string) []byte {
+	frame := form.frame()
+	var line []byte
+	for i, field := range []string{r.Stream, r.Producer, strconv.FormatUint(r.N, 10), padding} {
+		line = append(append(line, frame[i]...), field...)
+	}
+	return append(line, frame[4]...)
 }
 
 // Mapping is the mapping of indices that take a Document and refuse a Mismatch.
@@ -34,6 +44,11 @@ func Mapping() map[string]any {
 		"stream": keyword, "producer": keyword, "n": map[string]any{"type": "long"}, "at": map[string]any{"type": "date"},
 		"padding": map[string]any{"type": "keyword", "index": false, "doc_values": false},
 	}}
+}
+
+// Columns are those of a table that takes a Plain record or a Document, depending on the options of the COPY, and refuses others.
+func Columns() string {
+	return "stream VARCHAR(64), producer VARCHAR(64), n BIGINT, padding VARCHAR(65535), at TIMESTAMP"
 }
 
 // frame is what stands before, between and after the fields of a record.

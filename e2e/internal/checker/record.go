@@ -13,7 +13,7 @@
 //     and each object holds the records and bytes that its metadata says.
 //
 // CheckDocuments does the same for delivery streams to a search node, whose records are in an index or in a file of failed
-// documents.
+// documents; CheckRows for those to a database, whose records are in a table or in an object that an error manifest names.
 //
 // The checker is of use only while it can fail: its tests damage a healthy bucket in every way above, and each must be
 // found under the right kind.

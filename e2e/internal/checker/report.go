@@ -51,6 +51,12 @@ const (
 	Indexed Kind = "record in an index that none can take"
 	// GivenUp: a document was set aside that an index would have taken.
 	GivenUp Kind = "good document set aside"
+	// Foreign: a record that no table can take is in one.
+	Foreign Kind = "record in a table that none can take"
+	// NotInLedger: the ledger beside the tables says otherwise than they do.
+	NotInLedger Kind = "batch that the ledger is wrong about"
+	// BadManifest: an error manifest is not of the documented form, or names something that is not there.
+	BadManifest Kind = "error manifest"
 	// BadLine: a line of a file of failed documents is not of the documented form, or gives no reason.
 	BadLine Kind = "line of a file of failed documents"
 	// DeliveredTwice: two objects hold the same batch.
@@ -80,9 +86,9 @@ type Report struct {
 	// Records and Bytes are what the objects hold, duplicates included, before compression.
 	Records int
 	Bytes   int64
-	// Indexed and SetAside are how many records are in indices and in files of failed documents, duplicates included, and
-	// Both how many are in either; of records that go to a search node.
-	Indexed, SetAside, Both int
+	// Indexed and Rows are how many records are in indices and in tables, SetAside how many in files of failed documents or
+	// objects that error manifests name, duplicates included, and Both how many are in either.
+	Indexed, Rows, SetAside, Both int
 	// Delivered is how many acknowledged records were found, DeliveredRefused and DeliveredUnknown how many of those
 	// without a positive answer.
 	Delivered, DeliveredRefused, DeliveredUnknown int
@@ -121,8 +127,8 @@ func (r *Report) String() string {
 		r.Ledger.Offered, r.Ledger.Acknowledged, r.Ledger.Refused, r.Ledger.Unknown, r.Ledger.Discardable)
 	fmt.Fprintf(&b, "delivered %d records (%d bytes) in %d objects of %d batches: %d acknowledged, %d refused, %d without an answer\n",
 		r.Records, r.Bytes, r.Objects, r.Batches, r.Delivered, r.DeliveredRefused, r.DeliveredUnknown)
-	if r.Indexed+r.SetAside > 0 {
-		fmt.Fprintf(&b, "%d in indices, %d set aside, %d in both\n", r.Indexed, r.SetAside, r.Both)
+	if r.Indexed+r.Rows+r.SetAside > 0 {
+		fmt.Fprintf(&b, "%d in indices, %d in tables, %d set aside, %d in both\n", r.Indexed, r.Rows, r.SetAside, r.Both)
 	}
 	if len(r.found) == 0 {
 		b.WriteString("no problems\n")

@@ -22,6 +22,7 @@ func Build(ctx context.Context, dir, tags string) (Programs, error) {
 		"hydrant/services/s3sink/cmd/hydrant-s3sink",
 		"hydrant/services/es/cmd/hydrant-es",
 		"hydrant/services/redshift/cmd/hydrant-redshift",
+		"hydrant/e2e/cmd/redshift-standin",
 		"github.com/nats-io/nats-server/v2",
 	}
 	build := exec.CommandContext(ctx, "go", args...)

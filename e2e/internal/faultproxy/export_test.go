@@ -2,8 +2,12 @@ package faultproxy
 
 import (
 	"bytes"
+	"io"
 	"testing"
 )
+
+// ReadMessage reads one message of PostgreSQL's protocol.
+func ReadMessage(from io.Reader, typed int) ([]byte, error) { return readMessage(from, typed) }
 
 // WithholdForTest takes a request apart and puts it and an answer together: of what is not withheld every byte is forwarded,
 // in order, and each document gets an answer only if it was withheld or the node had one.

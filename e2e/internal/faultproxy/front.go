@@ -84,12 +84,12 @@ func (f *front) carryOut(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // ask forwards the request, and calls the hook before and after.
 func (f *front) ask(ctx context.Context, r *http.Request, d decision) *http.Response {
-	d.hook(BeforeForward, d.kind, r)
+	d.hook(BeforeForward, d.kind, r.RemoteAddr)
 	resp, err := f.forward(ctx, r, f.backend)
 	if err != nil {
 		f.lose(r, d)
 	}
-	d.hook(BeforeAnswer, d.kind, r)
+	d.hook(BeforeAnswer, d.kind, r.RemoteAddr)
 	return resp
 }
 

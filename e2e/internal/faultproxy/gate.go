@@ -19,9 +19,9 @@ const (
 	BeforeAnswer Phase = "before answer"
 )
 
-// Hook is called for each request that is forwarded, at each phase; the request goes on when it returns. It must not
-// read the request's body.
-type Hook func(phase Phase, kind Kind, r *http.Request)
+// Hook is called for each request that is forwarded, at each phase, with the address that the client has; the request goes on when
+// it returns.
+type Hook func(phase Phase, kind Kind, client string)
 
 // share is how many of the requests get a fault, from 0 to 1.
 type share struct {
@@ -157,7 +157,7 @@ func (g *gate) decide(kind Kind) decision {
 		}
 	}
 	if d.hook == nil {
-		d.hook = func(Phase, Kind, *http.Request) {}
+		d.hook = func(Phase, Kind, string) {}
 	}
 	return d
 }

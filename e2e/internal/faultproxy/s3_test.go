@@ -221,7 +221,7 @@ func TestS3CarriesOutWhatADeadClientSent(t *testing.T) {
 	s := newStore(t, faultproxy.S3Settings{})
 	upload := s.begin(t, "key")
 	ctx, kill := context.WithCancel(t.Context())
-	s.proxy.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ *http.Request) {
+	s.proxy.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ string) {
 		if phase == faultproxy.BeforeForward && kind == faultproxy.CompleteMultipart {
 			kill()
 		}
@@ -280,7 +280,7 @@ func TestS3Hook(t *testing.T) {
 	s := newStore(t, faultproxy.S3Settings{})
 	var mu sync.Mutex
 	var seen []string
-	s.proxy.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ *http.Request) {
+	s.proxy.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ string) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, string(phase)+" "+string(kind))
@@ -321,7 +321,7 @@ func TestS3Hook(t *testing.T) {
 func TestS3HookBeforeAnswer(t *testing.T) {
 	s := newStore(t, faultproxy.S3Settings{})
 	stored := make(map[faultproxy.Phase]bool)
-	s.proxy.OnRequest(func(phase faultproxy.Phase, _ faultproxy.Kind, _ *http.Request) {
+	s.proxy.OnRequest(func(phase faultproxy.Phase, _ faultproxy.Kind, _ string) {
 		stored[phase] = s.holds(t, "key")
 	})
 	if err := s.put(t.Context(), "key"); err != nil {

@@ -244,7 +244,7 @@ func TestOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, _ := searchNode(t, settings)
 			var bulks, others int
-			p.OnRequest(func(faultproxy.Phase, faultproxy.Kind, *http.Request) {
+			p.OnRequest(func(faultproxy.Phase, faultproxy.Kind, string) {
 				bulks, others = p.Open(faultproxy.Bulk), p.Open(faultproxy.Other)
 			})
 			_, _ = send(t, newClient(t), http.MethodPost, p.URL()+"/_bulk", bulk(2, 1))
@@ -279,7 +279,7 @@ func TestSearchNodeLost(t *testing.T) {
 func TestSearchHook(t *testing.T) {
 	p, node := searchNode(t, faultproxy.SearchSettings{ItemsThrottled: 1})
 	var seen []string
-	p.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ *http.Request) {
+	p.OnRequest(func(phase faultproxy.Phase, kind faultproxy.Kind, _ string) {
 		seen = append(seen, fmt.Sprint(phase, " ", kind, " ", len(node.ids())))
 	})
 	for _, target := range []string{"/_bulk", "/_refresh"} {

@@ -48,6 +48,8 @@ type Config struct {
 	// one that the mapping refuses.
 	Documents bool
 	Bad       float64
+	// Largest bounds the bytes of a record; the API's limit if 0.
+	Largest int
 	// CallTimeout bounds a call with all its attempts; a minute if 0.
 	CallTimeout time.Duration
 }
@@ -59,8 +61,8 @@ func (c Config) Validate() error {
 		return errors.New("producer: Client, Rand and Ledger have to be set")
 	case c.Stream == "" || c.ID == "":
 		return errors.New("producer: Stream and ID have to be set")
-	case c.Rate < 0 || c.Count < 0 || c.CallTimeout < 0:
-		return errors.New("producer: Rate, Count and CallTimeout must not be negative")
+	case c.Rate < 0 || c.Count < 0 || c.Largest < 0 || c.CallTimeout < 0:
+		return errors.New("producer: Rate, Count, Largest and CallTimeout must not be negative")
 	case c.Bad < 0 || c.Bad > 1:
 		return fmt.Errorf("producer: Bad is %v, and has to be from 0 to 1", c.Bad)
 	case c.MaxBatch < 0 || c.MaxBatch > MaxCallRecords:
@@ -116,6 +118,9 @@ func New(config Config) (*Producer, error) {
 	}
 	if config.MaxBatch == 0 {
 		config.MaxBatch = MaxCallRecords
+	}
+	if config.Largest == 0 {
+		config.Largest = checker.MaxLine
 	}
 	if config.CallTimeout == 0 {
 		config.CallTimeout = time.Minute

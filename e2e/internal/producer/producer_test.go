@@ -119,6 +119,23 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// No record is larger than it may be, and the ones that would be are as large.
+func TestLargest(t *testing.T) {
+	fake := newFake()
+	c := config(fake)
+	c.Count, c.Largest = 5_000, 20_000
+	run(t, c)
+	most := 0
+	for _, call := range fake.calls {
+		for _, size := range call.sizes {
+			most = max(most, size)
+		}
+	}
+	if most != c.Largest {
+		t.Errorf("the largest record has %d bytes", most)
+	}
+}
+
 // Of documents the share that was asked for is bad, in each way, and the checker knows every one.
 func TestDocuments(t *testing.T) {
 	fake := newFake()
@@ -468,6 +485,7 @@ func TestValidate(t *testing.T) {
 		"no ledger":       func(c *producer.Config) { c.Ledger = nil },
 		"no stream":       func(c *producer.Config) { c.Stream = "" },
 		"negative rate":   func(c *producer.Config) { c.Rate = -1 },
+		"negative size":   func(c *producer.Config) { c.Largest = -1 },
 		"batch too large": func(c *producer.Config) { c.MaxBatch = 501 },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ func (p *Producer) lines() [][]byte {
 	total := 0
 	for range p.callSize() {
 		record := checker.Record{Stream: p.config.Stream, Producer: p.config.ID, N: p.next}
-		line := record.Form(p.form(), recordSize(p.config.Rand), p.config.Rand)
+		line := record.Form(p.form(), min(recordSize(p.config.Rand), p.config.Largest), p.config.Rand)
 		if total += len(line); total > MaxCallBytes {
 			break
 		}

@@ -87,6 +87,41 @@ func TestSearchActions(t *testing.T) {
 	}
 }
 
+// With a database there is a schedule as well, in which every action comes up, and each concerns whom it is for.
+func TestWarehouseActions(t *testing.T) {
+	targets := []schedule.Target{
+		{Kind: "redshift", Name: "redshift-1"}, {Kind: "redshift", Name: "redshift-2"}, {Kind: "standin", Name: "standin-1"},
+		{Kind: "standin", Name: "standin-2"}, {Kind: "database", Name: "database"},
+	}
+	kinds := map[string][]string{
+		schedule.KillInCopy: {"redshift", "redshift"}, schedule.KillAfterCopy: {"redshift", "redshift"}, schedule.PauseInCopy: {"redshift", "redshift"},
+		schedule.RepeatInCopy: {"redshift", "redshift"}, schedule.KillSetAside: {"redshift", "redshift"},
+		schedule.KillGivingUp:       {"redshift", "redshift"},
+		schedule.KillDatabaseInside: {"standin", "standin", "database"}, schedule.PauseStandInInside: {"standin", "standin"},
+	}
+	for seed := range uint64(100) {
+		spec := standard(seed)
+		spec.Targets = append(spec.Targets, targets...)
+		spec.Actions = schedule.Warehouse([]string{"redshift"}, []string{"standin"}, []string{"database"})
+		seen := map[string]int{}
+		for _, event := range draw(t, spec).Events {
+			seen[event.Action]++
+			var concerned []string
+			for _, target := range event.Targets {
+				concerned = append(concerned, target.Kind)
+			}
+			if !slices.Equal(concerned, kinds[event.Action]) {
+				t.Errorf("seed %d: %s", seed, event)
+			}
+		}
+		for _, action := range spec.Actions {
+			if seen[action.Name] == 0 {
+				t.Errorf("seed %d: no %s", seed, action.Name)
+			}
+		}
+	}
+}
+
 // At no time is more than one process of a kind hurt, unless one action took all of them.
 func TestAtMostOneOfAKind(t *testing.T) {
 	for seed := range uint64(500) {

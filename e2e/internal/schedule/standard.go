@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The actions of the standard schedule.
 const (
@@ -37,6 +40,34 @@ const (
 	LoseAnswer = "lose answer"
 	// TruncateAnswer: the next bulk request is carried out, and half of its answer lost.
 	TruncateAnswer = "truncate answer"
+	// WireStorm: the connections to a database fail far more often than otherwise, in every way.
+	WireStorm = "wire storm"
+	// KillInCopy: SIGKILL to a loader as soon as a COPY of its is on its way to the database.
+	KillInCopy = "kill inside copy"
+	// KillAfterCopy: SIGKILL to a loader as soon as its COPY was carried out, before the loader hears of it.
+	KillAfterCopy = "kill after copy"
+	// PauseInCopy: SIGSTOP to a loader as soon as a COPY of its is on its way, SIGCONT after the event's length, or sooner.
+	PauseInCopy = "pause inside copy"
+	// RepeatInCopy: a COPY takes long at a stand-in that does not notice that its client is cut off, and is asked for again meanwhile.
+	RepeatInCopy = "repeat inside copy"
+	// LoseCopy: the next COPY is carried out, and its answer lost.
+	LoseCopy = "lose answer to copy"
+	// TruncateCopy: the next COPY is carried out, and the connection breaks in the middle of its answer.
+	TruncateCopy = "truncate answer to copy"
+	// CutCopy: the next COPY is on its way to the database when the connection breaks.
+	CutCopy = "cut inside copy"
+	// LoseManifest: the next manifest that a loader writes is written, and the answer lost.
+	LoseManifest = "lose answer to manifest"
+	// KillDatabaseInside: SIGKILL to the database between a COPY and its COMMIT.
+	KillDatabaseInside = "kill database before commit"
+	// PauseStandInInside: SIGSTOP to a stand-in between a COPY and its COMMIT, SIGCONT after the event's length, or sooner.
+	PauseStandInInside = "pause stand-in before commit"
+	// KillGivingUp: SIGKILL to a loader that is about to set objects aside because tables are away, which are back before anybody
+	// tries the objects again. KillSetAside: when it has just done so.
+	KillGivingUp = "kill giving objects up"
+	KillSetAside = "kill with objects set aside"
+	// HideTable: a table has another name for a while.
+	HideTable = "hide table"
 	// Reconfigure: the configuration of a delivery stream is changed under load.
 	Reconfigure = "reconfigure"
 )
@@ -74,5 +105,26 @@ func Search(sinks, nodes []string) []Action {
 		{Name: RefuseDocuments, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: LoseAnswer, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
 		{Name: TruncateAnswer, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+	}
+}
+
+// Warehouse returns the actions that concern a database. Of loaders one is hurt at a time, whichever has the COPY that is next.
+func Warehouse(loaders, standIns, databases []string) []Action {
+	ms := time.Millisecond
+	return []Action{
+		{Name: WireStorm, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 6000 * ms},
+		{Name: KillInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: KillAfterCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: PauseInCopy, Reach: Replicas, Kinds: loaders, MinLength: 500 * ms, MaxLength: 5000 * ms},
+		{Name: RepeatInCopy, Reach: Replicas, Kinds: loaders, MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: KillGivingUp, Reach: Replicas, Kinds: loaders, MinLength: 3000 * ms, MaxLength: 5000 * ms},
+		{Name: KillSetAside, Reach: Replicas, Kinds: loaders, MinLength: 3000 * ms, MaxLength: 5000 * ms},
+		{Name: LoseCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: TruncateCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: CutCopy, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: LoseManifest, Reach: Nothing, MinLength: 1000 * ms, MaxLength: 4000 * ms},
+		{Name: KillDatabaseInside, Reach: Everything, Kinds: slices.Concat(standIns, databases), MinLength: 1000 * ms, MaxLength: 3000 * ms},
+		{Name: PauseStandInInside, Reach: Replicas, Kinds: standIns, MinLength: 500 * ms, MaxLength: 5000 * ms},
+		{Name: HideTable, Reach: Nothing, MinLength: 500 * ms, MaxLength: 4000 * ms},
 	}
 }
