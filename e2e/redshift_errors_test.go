@@ -15,7 +15,7 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/delivery"
-	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/proc"
 	"hydrant/shared/s3test"
 )
@@ -74,7 +74,7 @@ func (c refused) check(w *warehouse, d *deploy.Deployment) {
 
 func wantNoSecrets(t *testing.T, text string) {
 	t.Helper()
-	for _, secret := range []string{pgserver.Password, "localsecret", wrongPassword, secretValue} {
+	for _, secret := range []string{pgtest.Password, "localsecret", wrongPassword, secretValue} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%q is in %s", secret, text)
 		}
@@ -175,7 +175,7 @@ func (w *warehouse) refusedClients() []refused {
 	port, err := proc.FreePort()
 	must(w.t, err)
 	return []refused{
-		{stream: "password", change: as(pgserver.User, wrongPassword), code: "Redshift.AuthenticationFailed", says: "password authentication failed"},
+		{stream: "password", change: as(pgtest.User, wrongPassword), code: "Redshift.AuthenticationFailed", says: "password authentication failed"},
 		{stream: "databases", change: at(w.addr, "absent", "ssl=false"), code: "Redshift.DatabaseNotFound", says: `database "absent" does not exist`},
 		{stream: "crowd", change: as("crowd", "crowd-pa55word"), code: "Redshift.ConnectionFailed", says: "too many connections for role"},
 		{stream: "nobody", change: at(fmt.Sprintf("127.0.0.1:%d", port), "postgres", "ssl=false"), code: "Redshift.ConnectionFailed", says: "connection refused"},

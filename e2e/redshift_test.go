@@ -20,7 +20,7 @@ import (
 	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/redshiftstandin"
 	"hydrant/shared/delivery"
-	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/pgtest"
 )
 
 const stagingBucket = "staging"
@@ -30,13 +30,13 @@ type warehouse struct {
 	t    *testing.T
 	s3   string
 	addr string
-	node *pgserver.Node
+	node *pgtest.Node
 	db   *sql.DB
 }
 
 func startWarehouse(t *testing.T, d *deploy.Deployment) *warehouse {
 	t.Helper()
-	w := &warehouse{t: t, node: pgserver.Start(t), s3: d.S3}
+	w := &warehouse{t: t, node: pgtest.Start(t), s3: d.S3}
 	w.addr = w.standIn(func(*redshiftstandin.Config) {})
 	w.db = w.connect(w.addr, "postgres")
 	return w
@@ -46,7 +46,7 @@ func startWarehouse(t *testing.T, d *deploy.Deployment) *warehouse {
 func (w *warehouse) standIn(change func(*redshiftstandin.Config)) (addr string) {
 	w.t.Helper()
 	config := redshiftstandin.Config{
-		Listen: "127.0.0.1:0", Upstream: w.node.Addr, Admin: redshiftstandin.Admin{User: pgserver.User, Password: pgserver.Password},
+		Listen: "127.0.0.1:0", Upstream: w.node.Addr, Admin: redshiftstandin.Admin{User: pgtest.User, Password: pgtest.Password},
 		S3: redshiftstandin.S3{Endpoint: w.s3, Region: "us-east-1"},
 	}
 	change(&config)
@@ -62,7 +62,7 @@ func (w *warehouse) standIn(change func(*redshiftstandin.Config)) (addr string) 
 // connect is a client of a database until the test ends, by way of a stand-in or past it.
 func (w *warehouse) connect(addr, database string) *sql.DB {
 	w.t.Helper()
-	db, err := sql.Open("postgres", pgserver.URL(addr, pgserver.User, pgserver.Password, database))
+	db, err := sql.Open("postgres", pgtest.URL(addr, pgtest.User, pgtest.Password, database))
 	must(w.t, err)
 	w.t.Cleanup(func() { _ = db.Close() })
 	return db
@@ -100,7 +100,7 @@ func (w *warehouse) to(table, options string, retrySeconds int32) *types.Redshif
 	}
 	return &types.RedshiftDestinationConfiguration{
 		ClusterJDBCURL: aws.String("jdbc:postgresql://" + w.addr + "/postgres?sslmode=disable"),
-		Username:       aws.String(pgserver.User), Password: aws.String(pgserver.Password), RoleARN: aws.String(role),
+		Username:       aws.String(pgtest.User), Password: aws.String(pgtest.Password), RoleARN: aws.String(role),
 		CopyCommand:              &types.CopyCommand{DataTableName: &table, CopyOptions: &options},
 		RetryOptions:             &types.RedshiftRetryOptions{DurationInSeconds: &retrySeconds},
 		CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{Enabled: aws.Bool(true)},

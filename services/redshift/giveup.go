@@ -4,11 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"hydrant/shared/faultpoint"
 	"hydrant/shared/objectstore"
+	"hydrant/shared/redrive"
 )
 
 // leastDoubt is how long objects that may be loaded wait for a ledger that can be asked, after the retry duration, which they wait for
@@ -116,27 +116,6 @@ func asideMetadata(f *failure, objects []*object) map[string]string {
 		records += o.Records
 	}
 	return map[string]string{
-		objectstore.MetadataRecords: strconv.Itoa(records), metadataCode: f.code, metadataReason: ascii(f.err.Error()),
+		objectstore.MetadataRecords: strconv.Itoa(records), redrive.MetadataCode: f.code, redrive.MetadataReason: objectstore.MetadataText(f.err.Error()),
 	}
-}
-
-// Metadata of an error manifest, for who finds it.
-const (
-	metadataCode   = "hydrant-code"
-	metadataReason = "hydrant-reason"
-	mostReason     = 500
-)
-
-// ascii is text as the value of a header: anything else becomes '?'.
-func ascii(text string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return '?'
-		}
-		return r
-	}, text)
-	return strings.TrimSpace(clean[:min(len(clean), mostReason)])
 }

@@ -14,6 +14,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
+	"hydrant/shared/redrive"
 	"hydrant/shared/staging"
 )
 
@@ -118,8 +119,8 @@ func TestNobodyEverAnswers(t *testing.T) {
 		t.Errorf("the entry is %+v", e)
 	}
 	for _, key := range p.s3.Keys("data") {
-		if _, object := p.s3.Content("data", key); strings.HasPrefix(key, "errors/") && !strings.HasPrefix(object.Metadata[metadataReason], "the objects may be loaded") {
-			t.Errorf("the reason beside the manifest is %q", object.Metadata[metadataReason])
+		if _, object := p.s3.Content("data", key); strings.HasPrefix(key, "errors/") && !strings.HasPrefix(object.Metadata[redrive.MetadataReason], "the objects may be loaded") {
+			t.Errorf("the reason beside the manifest is %q", object.Metadata[redrive.MetadataReason])
 		}
 	}
 }

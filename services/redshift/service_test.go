@@ -24,6 +24,7 @@ import (
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
+	"hydrant/shared/redrive"
 	"hydrant/shared/service"
 )
 
@@ -158,7 +159,7 @@ func (p *plant) aside() (manifests []string) {
 			list = append(list, e.URL[strings.LastIndexByte(e.URL, '/')+1:])
 		}
 		slices.Sort(list)
-		manifests = append(manifests, strings.Join(list, " ")+": "+object.Metadata[metadataCode])
+		manifests = append(manifests, strings.Join(list, " ")+": "+object.Metadata[redrive.MetadataCode])
 	}
 	slices.Sort(manifests)
 	return manifests

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/s3test"
 )
 
@@ -162,7 +162,7 @@ func TestUsers(t *testing.T) {
 	r.want("SELECT count(*) FROM stl_load_errors", "2")
 
 	for _, c := range []struct{ user, password, database, code string }{
-		{user, "wrong", r.name, "28P01"}, {"nobody", "wrong", r.name, "28P01"}, {pgserver.User, pgserver.Password, "none", "3D000"},
+		{user, "wrong", r.name, "28P01"}, {"nobody", "wrong", r.name, "28P01"}, {pgtest.User, pgtest.Password, "none", "3D000"},
 	} {
 		other := r.of(t)
 		other.db = r.connect(c.user, c.password, c.database)

@@ -23,7 +23,7 @@ import (
 	"github.com/lib/pq"
 
 	"hydrant/e2e/internal/redshiftstandin"
-	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/proc"
 	"hydrant/shared/s3test"
 )
@@ -57,7 +57,7 @@ func (r *rig) holds() (reached <-chan struct{}, release func()) {
 func (r *rig) child(statements ...string) *proc.Process {
 	r.t.Helper()
 	return proc.StartTest(r.t, proc.Spec{
-		Name: "client", Path: os.Args[0], Args: []string{pgserver.URL(r.addr, pgserver.User, pgserver.Password, r.name)},
+		Name: "client", Path: os.Args[0], Args: []string{pgtest.URL(r.addr, pgtest.User, pgtest.Password, r.name)},
 		Env: []string{sqlVariable + "=" + strings.Join(statements, "\n")}, LogFile: filepath.Join(r.t.TempDir(), "log"),
 	})
 }
@@ -88,7 +88,7 @@ func TestStandInIsKilled(t *testing.T) {
 	})
 	other := r.of(t)
 	other.addr = config.Listen
-	other.db = other.connect(pgserver.User, pgserver.Password, r.name)
+	other.db = other.connect(pgtest.User, pgtest.Password, r.name)
 	eventually(t, "the other stand-in is there", func() bool { return other.db.PingContext(t.Context()) == nil })
 	load := "BEGIN; INSERT INTO t VALUES (5); " + copied("t", "m", "MANIFEST") + "; COMMIT"
 	reached, release := r.holds()
@@ -279,7 +279,7 @@ func TestTLS(t *testing.T) {
 
 func ping(t *testing.T, r *rig, mode string) error {
 	t.Helper()
-	url := strings.Replace(pgserver.URL(r.addr, pgserver.User, pgserver.Password, r.name), "sslmode=disable", "sslmode="+mode, 1)
+	url := strings.Replace(pgtest.URL(r.addr, pgtest.User, pgtest.Password, r.name), "sslmode=disable", "sslmode="+mode, 1)
 	db, err := sql.Open("postgres", url)
 	r.must(err)
 	defer func() { _ = db.Close() }()

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/e2e/internal/redshiftstandin"
-	pgserver "hydrant/shared/pgtest"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/s3test"
 )
 
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 
 // shared is the PostgreSQL of all tests that do it no harm; each has a database of its own in it.
 var (
-	shared    *pgserver.Server
+	shared    *pgtest.Server
 	errShared error
 	databases atomic.Int64
 )
@@ -61,7 +61,7 @@ type withServer struct{ *testing.M }
 
 func (m withServer) Run() int {
 	var remove func() error
-	if shared, remove, errShared = pgserver.Run(context.Background()); errShared != nil {
+	if shared, remove, errShared = pgtest.Run(context.Background()); errShared != nil {
 		return m.M.Run()
 	}
 	defer func() {
@@ -105,7 +105,7 @@ func play(url, statements string) error {
 // rig is a stand-in before a PostgreSQL and an S3 server, and a client of it.
 type rig struct {
 	t       *testing.T
-	server  *pgserver.Server
+	server  *pgtest.Server
 	name    string // of the database
 	s3      *s3test.Server
 	addr    string
@@ -119,7 +119,7 @@ type rig struct {
 func start(t *testing.T, change ...func(*redshiftstandin.Config)) *rig {
 	t.Helper()
 	if errShared != nil {
-		pgserver.Missing(t, errShared)
+		pgtest.Missing(t, errShared)
 	}
 	r := &rig{t: t, server: shared, name: fmt.Sprintf("test%d", databases.Add(1)), s3: s3test.Start(t)}
 	direct, err := sql.Open("postgres", shared.URL("postgres"))
@@ -132,9 +132,9 @@ func start(t *testing.T, change ...func(*redshiftstandin.Config)) *rig {
 }
 
 // startAlone is start with a PostgreSQL of the test's own, to be killed and stopped.
-func startAlone(t *testing.T) (*rig, *pgserver.Node) {
+func startAlone(t *testing.T) (*rig, *pgtest.Node) {
 	t.Helper()
-	node := pgserver.Start(t)
+	node := pgtest.Start(t)
 	r := &rig{t: t, server: node.Server, name: "postgres", s3: s3test.Start(t)}
 	r.serve()
 	return r, node
@@ -156,12 +156,12 @@ func (r *rig) serve(change ...func(*redshiftstandin.Config)) {
 	r.t.Cleanup(func() { r.must(stop()) })
 	r.stop = stop
 	r.addr = server.Addr()
-	r.db = r.connect(pgserver.User, pgserver.Password, r.name)
+	r.db = r.connect(pgtest.User, pgtest.Password, r.name)
 }
 
 func (r *rig) config() redshiftstandin.Config {
 	return redshiftstandin.Config{
-		Listen: "127.0.0.1:0", Upstream: r.server.Addr, Admin: redshiftstandin.Admin{User: pgserver.User, Password: pgserver.Password},
+		Listen: "127.0.0.1:0", Upstream: r.server.Addr, Admin: redshiftstandin.Admin{User: pgtest.User, Password: pgtest.Password},
 		S3: redshiftstandin.S3{Endpoint: r.s3.URL(), Region: s3test.Region, AccessKeyID: s3test.AccessKey, SecretAccessKey: s3test.SecretKey},
 	}
 }
@@ -169,7 +169,7 @@ func (r *rig) config() redshiftstandin.Config {
 // connect makes a client of a user.
 func (r *rig) connect(user, password, database string) *sql.DB {
 	r.t.Helper()
-	connector, err := pq.NewConnector(pgserver.URL(r.addr, user, password, database))
+	connector, err := pq.NewConnector(pgtest.URL(r.addr, user, password, database))
 	r.must(err)
 	db := sql.OpenDB(pq.ConnectorWithNoticeHandler(connector, func(notice *pq.Error) {
 		r.mu.Lock()
