@@ -25,16 +25,22 @@ var (
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
 )
 
-const bucket = "compose"
+const (
+	bucket  = "compose"
+	ackWait = 5 * time.Second
+)
 
 func TestCompose(t *testing.T) {
 	if !*run {
 		t.Skip("it needs a container engine: make compose-test")
 	}
-	p := newProject(t, "HYDRANT_ACK_WAIT=5s", "HYDRANT_RETRY_MAX=2s")
+	p := newProject(t, "HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MAX=2s")
 	began := time.Now()
 	p.up()
 	t.Logf("everything is healthy after %s", time.Since(began).Round(time.Second))
+	for _, service := range []string{"ingest", "buffer", "s3sink", "es", "redshift"} {
+		p.looksInto(service)
+	}
 	p.firstObject()
 	for _, stream := range []string{"one", "two"} {
 		p.create(stream, bucket, stream+"/")

@@ -5,13 +5,17 @@ import (
 	"time"
 )
 
+// longestDown is about an ack wait of the sinks, so that a killed one's batches are taken over before it is back, or just not.
+const longestDown = 2 * ackWait
+
 // step is something that is done to an installation under load.
 type step struct {
 	name string
 	do   func(p *project, rng *rand.Rand)
 }
 
-// killed ends one replica of a service, and starts it again. What it had in hand is another's meanwhile, or waits for it.
+// killed ends one replica of a service, and starts it again some seconds later. What it had in hand is another's meanwhile, or
+// waits for it.
 func killed(service string) step {
 	return step{"kill one " + service, func(p *project, rng *rand.Rand) {
 		running := p.containers(service)
@@ -20,6 +24,7 @@ func killed(service string) step {
 			return
 		}
 		p.kill(running[rng.IntN(len(running))])
+		p.wait(time.Duration(rng.Int64N(int64(longestDown))))
 		p.up()
 	}}
 }
@@ -33,7 +38,18 @@ func scaled(service string) step {
 		if running := len(p.containers(service)); running != p.scale[service] {
 			p.t.Errorf("%d replicas of %s are running, want %d", running, service, p.scale[service])
 		}
+		p.shares(service)
 	}}
+}
+
+// wait gives the load time to go on with what there is.
+func (p *project) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.t.Context().Done():
+	}
 }
 
 // drive scales every stage and kills one of each, and then does any of that, at random, for as long as it is told. In the
