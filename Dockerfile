@@ -3,7 +3,7 @@
 #     docker build --target ingest --tag hydrant-ingest .
 #
 # One image with every program would be of 100 MB, and a service would be new whenever another one is. What they share is
-# compiled once, in the stage "services". The classic builder and BuildKit both build this file.
+# compiled once, in the stage "compiled". The classic builder and BuildKit both build this file.
 
 FROM golang:1.26-alpine AS modules
 WORKDIR /src
@@ -18,9 +18,13 @@ COPY services/redshift/go.mod services/redshift/go.sum services/redshift/
 ARG GOPROXY
 RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go mod download) || exit 1; done
 
-FROM modules AS services
+FROM modules AS compiled
 COPY shared shared
 COPY services services
+# Compiled before the version is known, so that another version is linked anew and no more.
+RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go build -trimpath -o /dev/null ./cmd/hydrant-$service) || exit 1; done
+
+FROM compiled AS services
 ARG VERSION=unknown
 RUN for service in ingest buffer s3sink es redshift; do \
       (cd services/$service && go build -trimpath -ldflags "-s -w -X hydrant/shared/settings.Version=$VERSION" -o /out/ ./cmd/hydrant-$service) || exit 1; \
@@ -71,9 +75,10 @@ ENTRYPOINT ["/hydrant-redshift"]
 
 # The command-line tools, "hydrant status" and its neighbours. The same program can be all of Hydrant, NATS and S3 included,
 # which is why it is larger than the services.
-FROM services AS hydrant-program
+FROM compiled AS hydrant-program
 COPY hydrant hydrant
 ARG GOPROXY
+RUN cd hydrant && go build -trimpath -o /dev/null .
 ARG VERSION=unknown
 RUN cd hydrant && go build -trimpath -ldflags "-s -w -X hydrant/shared/settings.Version=$VERSION" -o /out/ .
 
@@ -87,7 +92,8 @@ COPY --from=hydrant-program /out/hydrant /
 ENTRYPOINT ["/hydrant"]
 
 # For trials without an Amazon Redshift; see e2e/internal/redshiftstandin/DESIGN.md.
-FROM hydrant-program AS redshift-standin-program
+FROM compiled AS redshift-standin-program
+COPY hydrant hydrant
 COPY e2e e2e
 ARG GOPROXY
 RUN cd e2e && go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/redshift-standin

@@ -42,6 +42,7 @@ func TestCompose(t *testing.T) {
 		p.looksInto(service)
 	}
 	p.firstObject()
+	p.firstRow()
 	for _, stream := range []string{"one", "two"} {
 		p.create(stream, bucket, stream+"/")
 	}

@@ -24,16 +24,17 @@ type project struct {
 	env   []string
 	scale map[string]int
 
-	apiAddr, s3Addr string
+	apiAddr, s3Addr, redshiftAddr string
 }
 
 // newProject starts nothing. Whatever becomes of the test, nothing of the project is left.
 func newProject(t *testing.T, settings ...string) *project {
 	t.Helper()
-	p := &project{t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t)}
+	p := &project{t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t), redshiftAddr: freeAddr(t)}
 	_, port, _ := strings.Cut(p.apiAddr, ":")
 	p.name = "hydrant-test-" + port
-	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+freeAddr(t))
+	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+freeAddr(t),
+		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "COMPOSE_PROFILES=redshift")
 	p.env = append(p.env, settings...)
 	t.Cleanup(func() {
 		if t.Failed() {
