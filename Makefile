@@ -25,7 +25,7 @@ SEED     ?= $(shell date +%s)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build all programs into bin/
@@ -71,6 +71,26 @@ faults: may-have-search-nodes ## kill, stop and cut everything under load for DU
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above
 	cd e2e && go test -count=1 -timeout 10m -v -run WakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
+
+# Hydrant's images, and those of public registries that compose.yaml names: images, or images-offline where no registry can be
+# reached.
+IMAGES ?= images
+
+.PHONY: images
+images: ## build the container images, with Docker's own Compose
+	@./.ci/with-docker env HYDRANT_REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" docker compose --profile '*' build
+
+.PHONY: images-offline
+images-offline: ## build them where no registry can be reached, and stand-ins for the images of others
+	@./.ci/with-docker ./.ci/images-offline
+
+.PHONY: compose-test
+compose-test: ## start compose.yaml, then scale and kill it under load for DURATION; IMAGES=images-offline without a registry
+	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-run
+
+.PHONY: compose-run
+compose-run:
+	cd e2e && go test -count=1 -timeout 30m -v -run TestCompose ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED)
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in ten minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir

@@ -9,6 +9,7 @@ require (
 	github.com/golang/snappy v1.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lib/pq v1.12.3
+	go.yaml.in/yaml/v3 v3.0.5
 	hydrant/hydrant v0.0.0
 	hydrant/shared v0.0.0
 )
@@ -108,11 +109,11 @@ require (
 	golang.org/x/sys v0.49.0
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
-	hydrant/services/buffer v0.0.0 // indirect
-	hydrant/services/es v0.0.0 // indirect
-	hydrant/services/ingest v0.0.0 // indirect
-	hydrant/services/redshift v0.0.0 // indirect
-	hydrant/services/s3sink v0.0.0 // indirect
+	hydrant/services/buffer v0.0.0
+	hydrant/services/es v0.0.0
+	hydrant/services/ingest v0.0.0
+	hydrant/services/redshift v0.0.0
+	hydrant/services/s3sink v0.0.0
 )
 
 replace hydrant/shared => ../shared

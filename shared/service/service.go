@@ -53,11 +53,12 @@ type program[C any] struct {
 	Service   C                `embed:""`
 	Log       LogConfig        `embed:""`
 	AdminAddr string           `name:"admin-addr" default:"127.0.0.1:0" help:"Address of /healthz, /readyz and /metrics. Port 0 takes a free one, which is logged."`
+	Health    bool             `name:"health" help:"Ask the service that runs at --admin-addr whether it is ready, and stop: with exit status 0 if it is, 1 if not."`
 	Version   kong.VersionFlag `name:"version" help:"Print the version and stop."`
 }
 
 // Main runs one service as a program of its own, and returns the process's exit status: 0 after SIGTERM or SIGINT, 1 when
-// the service failed, 2 for wrong settings.
+// the service failed, 2 for wrong settings. With --health it only asks a service that runs already.
 func Main[C any](name, description string, build func(C, Runtime) (Service, error)) int {
 	var p program[C]
 	parser, err := settings.Parser(name, description, &p, os.Stdout, os.Stderr, os.Exit) //nolint:forbidigo // --help ends the process
@@ -67,6 +68,9 @@ func Main[C any](name, description string, build func(C, Runtime) (Service, erro
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, settings.Explain(err))
 		return 2
+	}
+	if p.Health {
+		return health(name, p.AdminAddr)
 	}
 	log := p.Log.Logger(os.Stderr).With("service", name)
 	registry := prometheus.NewRegistry()
@@ -83,6 +87,16 @@ func Main[C any](name, description string, build func(C, Runtime) (Service, erro
 		return 1
 	}
 	log.Info("stopped")
+	return 0
+}
+
+// health is what the program does with --health. It returns the exit status.
+func health(name, addr string) int {
+	if err := AskHealth(context.Background(), addr); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
+	}
+	_, _ = fmt.Fprintln(os.Stdout, "ready")
 	return 0
 }
 

@@ -31,17 +31,20 @@ func Parser(program, description string, cfg any, stdout, stderr io.Writer, exit
 
 // nameVariables gives every flag, of sub-commands too, its environment variable. It stands in for kong.DefaultEnvars,
 // which makes --s3-endpoint HYDRANT_S_3_ENDPOINT, and lets a HYDRANT_VERSION that somebody set for an image's tag print the
-// version and stop the program.
+// version and stop the program, as a HYDRANT_HEALTH would.
 func nameVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
 		flag, ok := node.(*kong.Flag)
-		if ok && flag.Name != "help" && flag.Name != "version" && len(flag.Envs) == 0 {
+		if ok && !asks(flag.Name) && len(flag.Envs) == 0 {
 			flag.Envs = []string{Variable(flag.Name)}
 			flag.Tag.Envs = flag.Envs
 		}
 		return next(nil)
 	})
 }
+
+// asks tells the flags that are a question and no setting: the program answers and stops.
+func asks(flag string) bool { return flag == "help" || flag == "version" || flag == "health" }
 
 // Explain makes a parser's error name both forms of the setting.
 func Explain(err error) error {

@@ -1,0 +1,75 @@
+package compose
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// longestDown is about an ack wait of the sinks, so that a killed one's batches are taken over before it is back, or just not.
+const longestDown = 2 * ackWait
+
+// step is something that is done to an installation under load.
+type step struct {
+	name string
+	do   func(p *project, rng *rand.Rand)
+}
+
+// killed ends one replica of a service, and starts it again some seconds later. What it had in hand is another's meanwhile, or
+// waits for it.
+func killed(service string) step {
+	return step{"kill one " + service, func(p *project, rng *rand.Rand) {
+		running := p.containers(service)
+		if len(running) == 0 {
+			p.t.Errorf("no %s is running", service)
+			return
+		}
+		p.kill(running[rng.IntN(len(running))])
+		p.wait(time.Duration(rng.Int64N(int64(longestDown))))
+		p.up()
+	}}
+}
+
+// scaled changes how many replicas there are of a service, from 1 to 3.
+func scaled(service string) step {
+	return step{"scale " + service, func(p *project, rng *rand.Rand) {
+		was := max(p.scale[service], 1)
+		p.scale[service] = 1 + (was+rng.IntN(2))%3 // another number than it was
+		p.up()
+		if running := len(p.containers(service)); running != p.scale[service] {
+			p.t.Errorf("%d replicas of %s are running, want %d", running, service, p.scale[service])
+		}
+		p.shares(service)
+	}}
+}
+
+// wait gives the load time to go on with what there is.
+func (p *project) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.t.Context().Done():
+	}
+}
+
+// drive scales every stage and kills one of each, and then does any of that, at random, for as long as it is told. In the
+// end everything is running.
+func (p *project) drive(rng *rand.Rand, length time.Duration) {
+	p.t.Helper()
+	steps := []step{
+		scaled("s3sink"), scaled("ingest"), scaled("buffer"), killed("s3sink"), killed("ingest"), killed("buffer"), killed("api"),
+		killed("s3"), killed("nats"),
+	}
+	began := time.Now()
+	for n := 0; n < len(steps) || time.Since(began) < length; n++ {
+		s := steps[n%len(steps)]
+		if n >= len(steps) {
+			s = steps[rng.IntN(len(steps))]
+		}
+		p.t.Logf("%s: %s", time.Since(began).Round(100*time.Millisecond), s.name)
+		s.do(p, rng)
+		if p.t.Failed() {
+			return
+		}
+	}
+}

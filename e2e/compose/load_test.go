@@ -1,0 +1,93 @@
+package compose
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"hydrant/e2e/internal/checker"
+	"hydrant/e2e/internal/producer"
+	"hydrant/shared/record"
+)
+
+// load is producers, and what they know.
+type load struct {
+	ledger *checker.Ledger
+	stop   func() // has the producers' last calls finished
+}
+
+// produce starts two producers for each delivery stream.
+func (p *project) produce(rng *rand.Rand, streams ...string) *load {
+	p.t.Helper()
+	l := &load{ledger: checker.NewLedger()}
+	client := producer.NewClient(p.api(), &http.Client{Timeout: 15 * time.Second})
+	ctx, cancel := context.WithCancel(p.t.Context())
+	var running sync.WaitGroup
+	var all []*producer.Producer
+	for _, stream := range streams {
+		for n := range 2 {
+			one, err := producer.New(producer.Config{
+				Client: client, Stream: stream, ID: fmt.Sprintf("p%d", n), Ledger: l.ledger, Rate: 150,
+				Rand: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())),
+			})
+			p.must(err)
+			all = append(all, one)
+			running.Go(func() {
+				if err := one.Run(ctx); err != nil {
+					p.t.Error(err)
+				}
+			})
+		}
+	}
+	l.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		for _, one := range all {
+			p.t.Logf("%+v", one.Stats())
+		}
+	})
+	p.t.Cleanup(l.stop)
+	return l
+}
+
+// verdict waits until everything is said to be delivered, and counts every record.
+func (p *project) verdict(l *load, bucket string) *checker.Report {
+	p.t.Helper()
+	p.eventually("everything is delivered", 2*time.Minute, func() bool { return p.waiting() == 0 })
+	objects, err := checker.Objects(p.t.Context(), p.s3(), bucket, "")
+	p.must(err)
+	report, err := checker.Check(p.t.Context(), l.ledger, objects, checker.Options{Ordered: true, Locate: locate})
+	p.must(err)
+	return report
+}
+
+// waiting is how many messages and batches are not delivered, by the tool that an operator would ask. What is lost in spite
+// of its word, the checker finds.
+func (p *project) waiting() int64 {
+	p.t.Helper()
+	var status struct {
+		Legs []struct {
+			Buffered struct{ Messages int64 }
+			Pending  struct{ Batches int64 }
+		}
+	}
+	p.must(json.Unmarshal([]byte(p.compose(p.t.Context(), "run", "--rm", "--no-deps", "hydrant", "status", "--json")), &status))
+	if len(status.Legs) == 0 {
+		p.t.Fatal("there are no delivery streams")
+	}
+	var n int64
+	for _, leg := range status.Legs {
+		n += leg.Buffered.Messages + leg.Pending.Batches
+	}
+	return n
+}
+
+// locate reads a RecordId as its documentation says.
+func locate(id string) (checker.Position, error) {
+	parsed, err := record.ParseID(id)
+	return checker.Position{StreamID: string(parsed.Stream), Shard: uint64(parsed.Shard), Sequence: parsed.Sequence}, err
+}
