@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"hydrant/e2e/bench/internal/machine"
+	"hydrant/e2e/bench/internal/report"
+	"hydrant/shared/batch"
+	"hydrant/shared/names"
+	"hydrant/shared/pgtest"
+)
+
+const (
+	// stagedObjects is how many objects of 5 MB each round has.
+	stagedObjects = 16
+
+	warehouseTime = 4 * time.Second // about what starting PostgreSQL takes, and ending it
+	redshiftTime  = 9 * time.Second // and a round
+
+	tableHydrant, tableByHand = "by_hydrant", "by_hand"
+
+	redshiftHydrant, redshiftByHand = "hydrant-redshift, staged to rows", "one COPY by hand"
+)
+
+func redshiftEstimate(o options) time.Duration {
+	return startingTime + warehouseTime + time.Duration(o.rounds+1)*redshiftTime
+}
+
+// redshiftRow is the row while it is measured.
+type redshiftRow struct {
+	*bench
+	*installation
+	row   *report.Row
+	house *warehouse
+	noted int // objects that the ledger has
+}
+
+// measureRedshift has hydrant-redshift load what is staged, in turn with a COPY by hand of the same objects. A load of each goes before,
+// which is not counted: the stand-in makes tables of its own then, and hydrant-redshift its ledger.
+func measureRedshift(ctx context.Context, b *bench, row *report.Row) (err error) {
+	if err := machine.RefuseMemory(os.TempDir()); err != nil {
+		return fmt.Errorf("PostgreSQL's data: %w: name a directory on a disk with TMPDIR", err)
+	}
+	house, err := startWarehouse(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, house.close()) }()
+	i, err := startProcesses(ctx, b.place("redshift"), b.programs, partS3, partIngest, partBuffer, partSink)
+	if err != nil {
+		return err
+	}
+	defer ended(i, &err)
+	r := &redshiftRow{bench: b, installation: i, row: row, house: house}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	for round := range b.rounds + 1 {
+		if err := r.round(ctx, round); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+	}
+	return nil
+}
+
+func (r *redshiftRow) prepare(ctx context.Context) error {
+	r.addr.postgres = r.house.node.Addr
+	if err := r.start(ctx, partStandIn); err != nil {
+		return fmt.Errorf("start %s: %w", partStandIn, err)
+	}
+	err := errors.Join(r.house.make(ctx, tableHydrant), r.house.make(ctx, tableByHand))
+	return errors.Join(err, r.createRedshift(ctx, oneStream, tableHydrant))
+}
+
+// round compares both on the same objects. They take turns in who is first.
+func (r *redshiftRow) round(ctx context.Context, round int) error {
+	staged, err := r.stage(ctx, r.installation, oneStream, stagedObjects)
+	if err != nil {
+		return err
+	}
+	ours, theirs := &filling{table: tableHydrant, load: r.hydrant}, &filling{table: tableByHand, load: r.byHand}
+	order := []*filling{theirs, ours}
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	for _, f := range order {
+		if f.did, err = r.fillTable(ctx, *f, staged); err != nil {
+			return fmt.Errorf("%s: %w", f.table, err)
+		}
+	}
+	r.report(round, len(staged), ours.did, theirs.did)
+	return r.clean(ctx)
+}
+
+// filling is a load with the table that it fills.
+type filling struct {
+	table string
+	load  func(context.Context, []batch.Delivery) (filled, error)
+	did   filled
+}
+
+// filled is what a load took.
+type filled struct {
+	bytes    int64 // of records
+	took     time.Duration
+	cpu      time.Duration // of hydrant-redshift, from when it was ready
+	start    clearing      // of its process, before
+	copies   int
+	database map[int]time.Duration // what its processes had used when it was done, while the client was still connected
+	standIn  time.Duration         // of that, in this load
+	postgres time.Duration
+}
+
+func (f filled) rate() float64 { return float64(f.bytes) / 1e6 / f.took.Seconds() }
+
+// perGB is CPU seconds for each GB of records.
+func (f filled) perGB(cpu time.Duration) float64 { return cpu.Seconds() * 1e9 / float64(f.bytes) }
+
+// fillTable puts a load on an empty table, and counts what is in it then.
+func (r *redshiftRow) fillTable(ctx context.Context, f filling, staged []batch.Delivery) (did filled, err error) {
+	if err := r.house.empty(ctx, f.table); err != nil {
+		return did, err
+	}
+	before, err := r.database()
+	if err != nil {
+		return did, err
+	}
+	if did, err = f.load(ctx, staged); err != nil {
+		return did, err
+	}
+	records := 0
+	for _, s := range staged {
+		records, did.bytes = records+s.Records, did.bytes+s.Bytes
+	}
+	standIn := r.parts[partStandIn].PID()
+	did.standIn = did.database[standIn] - before[standIn]
+	did.postgres = grown(before, did.database) - did.standIn
+	return did, r.house.want(ctx, f.table, records)
+}
+
+// database is what the processes of PostgreSQL and the stand-in have used of the cores.
+func (r *redshiftRow) database() (map[int]time.Duration, error) {
+	pids, err := r.house.pids()
+	if err != nil {
+		return nil, err
+	}
+	used := map[int]time.Duration{}
+	for _, pid := range append(pids, r.parts[partStandIn].PID()) {
+		if cpu, err := machine.CPU(pid); err == nil { // or it has just ended: clients that only asked something come and go
+			used[pid] = cpu
+		}
+	}
+	return used, nil
+}
+
+// grown is what the processes that are there used since an earlier look.
+func grown(before, after map[int]time.Duration) (sum time.Duration) {
+	for pid, cpu := range after {
+		sum += cpu - before[pid]
+	}
+	return sum
+}
+
+// byHand has one COPY load what is staged. The manifest is there and the client connected before the time begins.
+func (r *redshiftRow) byHand(ctx context.Context, staged []batch.Delivery) (did filled, err error) {
+	manifest, err := r.writeManifest(ctx, staged)
+	if err != nil {
+		return did, err
+	}
+	db, err := sql.Open("postgres", pgtest.URL(r.addr.standIn, pgtest.User, pgtest.Password, database))
+	if err != nil {
+		return did, err
+	}
+	defer func() { _ = db.Close() }() // its one connection is idle
+	if err := db.PingContext(ctx); err != nil {
+		return did, err
+	}
+	began := time.Now()
+	if _, err := db.ExecContext(ctx, copyOf(tableByHand, manifest)); err != nil {
+		return did, err
+	}
+	did.took = time.Since(began)
+	did.database, err = r.database()
+	return did, err
+}
+
+// hydrant starts hydrant-redshift on what is staged, and ends it when the last outcome is told. The time begins when it is ready.
+func (r *redshiftRow) hydrant(ctx context.Context, staged []batch.Delivery) (did filled, err error) {
+	bytes := int64(0)
+	for _, s := range staged {
+		bytes += s.Bytes
+	}
+	if did.start, err = r.clear(ctx, partRedshift, names.DeliveriesSubject(names.LegRedshift, oneStream), bytes); err != nil {
+		return did, err
+	}
+	did.took = did.start.took
+	if did.cpu, err = since(r.parts[partRedshift].PID(), did.start.cpu); err != nil {
+		return did, err
+	}
+	if did.database, err = r.database(); err != nil {
+		return did, err
+	}
+	if did.copies, err = r.copies(ctx, oneStream); err != nil {
+		return did, err
+	}
+	r.noted += len(staged)
+	return did, errors.Join(r.end(partRedshift), r.house.want(ctx, "public.hydrant_ledger", r.noted))
+}
+
+// clean removes what a round has left.
+func (r *redshiftRow) clean(ctx context.Context) error {
+	client := r.s3Client()
+	found, err := listObjects(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := deleteObjects(ctx, client, found); err != nil {
+		return err
+	}
+	return r.empty(ctx)
+}
+
+// report adds what a round came to. Round 0 warms up.
+func (r *redshiftRow) report(round, objects int, ours, theirs filled) {
+	if round == 0 {
+		r.progress.say("warmed up: hydrant-redshift %.0f, by hand %.0f MB/s", ours.rate(), theirs.rate())
+		return
+	}
+	row := r.row
+	row.Ratio("ratio", "", report.AtLeast(0.7)).Add(ours.rate() / theirs.rate())
+	row.Figure(redshiftHydrant, "MB/s").Add(ours.rate())
+	row.Figure(redshiftByHand, "MB/s").Add(theirs.rate())
+	row.Figure("COPYs of hydrant-redshift", "").Add(float64(ours.copies))
+	row.Figure("staged objects", "").Add(float64(objects))
+	row.Figure("CPU a GB: hydrant-redshift", "s/GB").Add(ours.perGB(ours.cpu))
+	row.Beside("CPU a GB: stand-in, for hydrant-redshift", "s/GB").Add(ours.perGB(ours.standIn))
+	row.Beside("CPU a GB: stand-in, by hand", "s/GB").Add(theirs.perGB(theirs.standIn))
+	row.Beside("CPU a GB: PostgreSQL, for hydrant-redshift", "s/GB").Add(ours.perGB(ours.postgres))
+	row.Beside("CPU a GB: PostgreSQL, by hand", "s/GB").Add(theirs.perGB(theirs.postgres))
+	row.Beside("start of hydrant-redshift, not counted", "s").Add(ours.start.start.Seconds())
+	r.progress.say("round %d of %d: %s", round, r.rounds, row.Last("ratio", redshiftHydrant, redshiftByHand))
+}
