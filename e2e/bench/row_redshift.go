@@ -21,7 +21,7 @@ const (
 	stagedObjects = 14
 
 	warehouseTime = 4 * time.Second // about what starting PostgreSQL takes, and ending it
-	redshiftTime  = 9 * time.Second // and a round
+	redshiftTime  = 8 * time.Second // and a round
 
 	tableHydrant, tableByHand = "by_hydrant", "by_hand"
 
