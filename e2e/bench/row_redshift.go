@@ -18,7 +18,7 @@ import (
 
 const (
 	// stagedObjects is how many objects of 5 MB each round has: COPY by the stand-in takes seconds.
-	stagedObjects = 14
+	stagedObjects = 12
 
 	warehouseTime = 4 * time.Second // about what starting PostgreSQL takes, and ending it
 	redshiftTime  = 8 * time.Second // and a round
@@ -78,11 +78,25 @@ func (r *redshiftRow) prepare(ctx context.Context) error {
 	return errors.Join(err, r.createRedshift(ctx, oneStream, tableHydrant))
 }
 
-// round compares both on the same objects. They take turns in who is first.
+// round compares on many objects, and on one, for which a COPY takes so little that what is around it shows.
 func (r *redshiftRow) round(ctx context.Context, round int) error {
-	staged, err := r.stage(ctx, r.installation, oneStream, stagedObjects)
+	ours, theirs, err := r.compare(ctx, round, stagedObjects)
 	if err != nil {
 		return err
+	}
+	ourOne, theirOne, err := r.compare(ctx, round, 1)
+	if err != nil {
+		return fmt.Errorf("one object: %w", err)
+	}
+	r.report(round, ours, theirs, ourOne.took-theirOne.took)
+	return nil
+}
+
+// compare compares both on the same objects. They take turns in who is first.
+func (r *redshiftRow) compare(ctx context.Context, round, objects int) (_, _ filled, err error) {
+	staged, err := r.stage(ctx, r.installation, oneStream, objects)
+	if err != nil {
+		return filled{}, filled{}, err
 	}
 	ours, theirs := &filling{table: tableHydrant, load: r.hydrant}, &filling{table: tableByHand, load: r.byHand}
 	order := []*filling{theirs, ours}
@@ -91,11 +105,10 @@ func (r *redshiftRow) round(ctx context.Context, round int) error {
 	}
 	for _, f := range order {
 		if f.did, err = r.fillTable(ctx, *f, staged); err != nil {
-			return fmt.Errorf("%s: %w", f.table, err)
+			return filled{}, filled{}, fmt.Errorf("%s: %w", f.table, err)
 		}
 	}
-	r.report(round, len(staged), ours.did, theirs.did)
-	return r.clean(ctx)
+	return ours.did, theirs.did, r.clean(ctx)
 }
 
 // filling is a load with the table that it fills.
@@ -107,6 +120,7 @@ type filling struct {
 
 // filled is what a load took.
 type filled struct {
+	objects  int
 	bytes    int64 // of records
 	took     time.Duration
 	cpu      time.Duration // of hydrant-redshift, from when it was ready
@@ -135,6 +149,7 @@ func (r *redshiftRow) fillTable(ctx context.Context, f filling, staged []batch.D
 		return did, err
 	}
 	records := 0
+	did.objects = len(staged)
 	for _, s := range staged {
 		records, did.bytes = records+s.Records, did.bytes+s.Bytes
 	}
@@ -227,7 +242,7 @@ func (r *redshiftRow) clean(ctx context.Context) error {
 }
 
 // report adds what a round came to. Round 0 warms up.
-func (r *redshiftRow) report(round, objects int, ours, theirs filled) {
+func (r *redshiftRow) report(round int, ours, theirs filled, longer time.Duration) {
 	if round == 0 {
 		r.progress.say("warmed up: hydrant-redshift %.0f, by hand %.0f MB/s", ours.rate(), theirs.rate())
 		return
@@ -237,7 +252,8 @@ func (r *redshiftRow) report(round, objects int, ours, theirs filled) {
 	row.Figure(redshiftHydrant, "MB/s").Add(ours.rate())
 	row.Figure(redshiftByHand, "MB/s").Add(theirs.rate())
 	row.Figure("COPYs of hydrant-redshift", "").Add(float64(ours.copies))
-	row.Figure("staged objects", "").Add(float64(objects))
+	row.Figure("staged objects", "").Add(float64(ours.objects))
+	row.Figure("one object: longer than by hand", "ms").Add(milliseconds(longer))
 	row.Figure("CPU a GB: hydrant-redshift", "s/GB").Add(ours.perGB(ours.cpu))
 	row.Beside("CPU a GB: stand-in, for hydrant-redshift", "s/GB").Add(ours.perGB(ours.standIn))
 	row.Beside("CPU a GB: stand-in, by hand", "s/GB").Add(theirs.perGB(theirs.standIn))
