@@ -93,7 +93,7 @@ compose-run:
 	cd e2e && go test -count=1 -timeout 30m -v -run TestCompose ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED)
 
 .PHONY: bench
-bench: ## measure speed, by ratios taken side by side, in ten minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
+bench: ## measure speed, by ratios taken side by side, in eleven minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
 	@cd e2e && go build -o $(BIN)/bench ./bench && $(BIN)/bench $(BENCHFLAGS)
 
 .PHONY: fuzz

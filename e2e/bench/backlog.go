@@ -44,9 +44,14 @@ func newBacklog(bound int64, align int) *backlog {
 	return &backlog{bound: bound, align: align, seen: map[batch.ID]bool{}, changed: make(chan struct{})}
 }
 
-// watch listens to the sinks until stop is called. It sees an entry when it is published, some time before it is stored.
+// watch listens to all sinks until stop is called. It sees an entry when it is published, some time before it is stored.
 func (b *backlog) watch(conn *nats.Conn) (stop func(), err error) {
-	sub, err := conn.Subscribe(names.DeliveriesSubject("*", "*"), func(m *nats.Msg) { b.deliver(m.Data, time.Now()) })
+	return b.watchOne(conn, names.DeliveriesSubject("*", "*"))
+}
+
+// watchOne is watch for one subject: a staged object is announced by its sink and loaded by another, under one batch id.
+func (b *backlog) watchOne(conn *nats.Conn, subject string) (stop func(), err error) {
+	sub, err := conn.Subscribe(subject, func(m *nats.Msg) { b.deliver(m.Data, time.Now()) })
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,10 @@ const (
 	partBuffer   = "buffer"
 	partSink     = "s3sink"
 	partES       = "es"
+	partRedshift = "redshift"
 	partS3       = "s3"
 	partAllInOne = "hydrant run"
+	partStandIn  = "redshift-standin"
 
 	partBentoPut     = "bento put"
 	partBentoDeliver = "bento deliver"
@@ -54,7 +56,11 @@ type installation struct {
 }
 
 // addresses are host:port.
-type addresses struct{ api, s3, nats, monitor, admin, buffer, sink, es string }
+type addresses struct {
+	api, s3, nats, monitor, admin, buffer, sink, es, redshift, standIn string
+
+	postgres string // behind the stand-in, which starts when it is known
+}
 
 func newInstallation(dir string, programs deploy.Programs) (*installation, error) {
 	i := &installation{dir: dir, programs: programs, parts: map[string]*proc.Process{}}
@@ -62,7 +68,7 @@ func newInstallation(dir string, programs deploy.Programs) (*installation, error
 		return nil, err
 	}
 	a := &i.addr
-	for _, addr := range []*string{&a.api, &a.s3, &a.nats, &a.monitor, &a.admin, &a.buffer, &a.sink, &a.es} {
+	for _, addr := range []*string{&a.api, &a.s3, &a.nats, &a.monitor, &a.admin, &a.buffer, &a.sink, &a.es, &a.redshift, &a.standIn} {
 		port, err := proc.FreePort()
 		if err != nil {
 			return nil, err
@@ -152,6 +158,10 @@ func (i *installation) spec(name string) proc.Spec {
 		s.Path, s.Args = i.programs.Path("hydrant-s3sink"), []string{"--admin-addr", a.sink, "--s3-create-buckets"}
 	case partES:
 		s.Path, s.Args = i.programs.Path("hydrant-es"), []string{"--admin-addr", a.es}
+	case partRedshift:
+		s.Path, s.Args = i.programs.Path("hydrant-redshift"), []string{"--admin-addr", a.redshift}
+	case partStandIn:
+		return i.standInSpec(s)
 	case partS3:
 		s.Path, s.Args = i.programs.Path("hydrant"), []string{"s3-server", "--alone"}
 		s.Env = deploy.S3Env(a.s3, filepath.Join(i.dir, "s3"))
@@ -190,6 +200,10 @@ func (i *installation) waitReady(ctx context.Context, name string) error {
 		return p.WaitReady(ctx, "http://"+i.addr.sink+"/readyz")
 	case partES:
 		return p.WaitReady(ctx, "http://"+i.addr.es+"/readyz")
+	case partRedshift:
+		return p.WaitReady(ctx, "http://"+i.addr.redshift+"/readyz")
+	case partStandIn:
+		return i.waitStandIn(ctx)
 	case partBentoPut, partBentoDeliver:
 		return p.WaitReady(ctx, "http://"+i.bentoAdmin(name)+"/ready")
 	case partS3:

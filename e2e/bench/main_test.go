@@ -49,8 +49,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// The whole table is to be measured within ten minutes.
-func TestTheDefaultsTakeTenMinutesAtMost(t *testing.T) {
+// The whole table is to be measured within eleven minutes.
+func TestTheDefaultsTakeElevenMinutesAtMost(t *testing.T) {
 	o, err := parse(nil, &strings.Builder{})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestTheDefaultsTakeTenMinutesAtMost(t *testing.T) {
 	for _, s := range specs() {
 		total += s.estimate(o)
 	}
-	if total > 10*time.Minute {
+	if total > 11*time.Minute {
 		t.Errorf("the estimates come to %s", total)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"hydrant/e2e/bench/internal/report"
 	"hydrant/e2e/internal/esnode"
 	"hydrant/shared/batch"
+	"hydrant/shared/names"
 )
 
 const (
@@ -181,27 +182,15 @@ func (s *searchRow) bulk(ctx context.Context, index string, documents []document
 
 // hydrant starts hydrant-es on the backlog, and ends it when the last batch is delivered. The time begins when it is ready.
 func (s *searchRow) hydrant(ctx context.Context, batches []batch.Descriptor) (did indexed, err error) {
-	back := newBacklog(0, 0)
+	bytes := int64(0)
 	for _, d := range batches {
-		back.ack(d.Bytes)
+		bytes += d.Bytes
 	}
-	stop, err := back.watch(s.conn)
+	c, err := s.clear(ctx, partES, names.DeliveriesSubject(names.LegES, batches[0].Stream), bytes)
 	if err != nil {
 		return did, err
 	}
-	defer stop()
-	started := time.Now()
-	if err := s.start(ctx, partES); err != nil {
-		return did, err
-	}
-	did.start = time.Since(started)
-	timed, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	if err := back.drained(timed); err != nil {
-		return did, fmt.Errorf("%w; the log of hydrant-es ends with: %s", err, s.parts[partES].LogTail(1000))
-	}
-	events := back.history()
-	did.took = events[len(events)-1].at.Sub(started) - did.start
+	did.start, did.took = c.start, c.took
 	if did.cpu, err = machine.CPU(s.parts[partES].PID()); err != nil {
 		return did, err
 	}

@@ -29,6 +29,7 @@ func specs() []spec {
 		{"latency", "put to readable object, interval 0, one producer", latencyEstimate, measureLatency},
 		{"cpu", "CPU seconds a GB, put to object, in the loads of deliver-128", cpuEstimate, measureCPU},
 		{"search", "log to index by hydrant-es; beside esutil.BulkIndexer from memory, on the same Elasticsearch node", searchEstimate, measureSearch},
+		{"redshift", "staged objects to rows by hydrant-redshift, with its ledger; beside one COPY of the same objects by hand, through the same stand-in and PostgreSQL", redshiftEstimate, measureRedshift},
 		{"memory", "resident memory at most: the services in the loads of deliver-128, and the all-in-one program", memoryEstimate, measureMemory},
 		{"streams", "1, 10, 100, 1,000 delivery streams, the same load of 500 KB calls, all-in-one, delivered", streamsEstimate, measureStreams},
 		{"streams-single", "1, 100, 1,000 delivery streams, PutRecord, 1 KB, 256 connections; beside the disk's fsyncs", singleEstimate, measureStreamsSingle},

@@ -73,7 +73,7 @@ func newBench(o options, rows []spec, errs io.Writer) (*bench, error) {
 		return nil, err
 	}
 	if err := machine.RefuseMemory(o.dir); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: name a directory on a disk with -dir", err)
 	}
 	free, err := machine.FreeBytes(o.dir)
 	if err != nil {

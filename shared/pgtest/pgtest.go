@@ -1,5 +1,5 @@
 // Package pgtest is test support: it runs a real PostgreSQL, of the programs that the system has: apt-get install postgresql.
-// Nothing but tests, and what stands in for other databases in them, may import it.
+// Nothing but tests, benchmarks, and what stands in for other databases in them, may import it.
 //
 // Each server is one of its own, with data of its own, on a port of 127.0.0.1, with fsync on unless a test says otherwise. It
 // does not run as root: where the test does, the server is user postgres, or nobody. It is killed and stopped with all of its

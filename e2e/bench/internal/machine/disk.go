@@ -21,7 +21,7 @@ func RefuseMemory(dir string) error {
 		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if inMemory(int64(fs.Type)) { //nolint:unconvert // The types differ between systems.
-		return fmt.Errorf("%s is in memory, where a sync costs nothing: name a directory on a disk with -dir", dir)
+		return fmt.Errorf("%s is in memory, where a sync costs nothing", dir)
 	}
 	return nil
 }
