@@ -25,7 +25,7 @@ func TestFailuresApart(t *testing.T) {
 	}
 	write := func(f Failures, progress []byte, want bool) {
 		t.Helper()
-		stored, err := retries.Write(t.Context(), id, f, progress)
+		stored, err := retries.Write(t.Context(), "a", id, f, progress)
 		check(t, err)
 		if stored != want {
 			t.Errorf("stored is %v", stored)
