@@ -31,7 +31,10 @@ func delivering(t *testing.T, d *deploy.Deployment) (wait func()) {
 	putAll(t, d, "clicks", []string{"GET /\n", "GET /about\n"})
 	awaitStored(t, d, "DELIVERIES", "deliveries.s3.clicks", 1)
 	put(t, d, "clicks", "GET /basket\n")
-	return func() { awaitStored(t, d, "DELIVERIES", "deliveries.s3.clicks", 2) }
+	return func() {
+		awaitStored(t, d, "DELIVERIES", "deliveries.s3.clicks", 2)
+		awaitConsumer(t, d, "BATCHES", "s3sink_clicks_", 0)
+	}
 }
 
 // waiting is archive: a batch was cut for its size, and what came since is in none for a quarter of an hour.
@@ -45,7 +48,10 @@ func waiting(t *testing.T, d *deploy.Deployment) (wait func()) {
 	for i := range 3 {
 		put(t, d, "archive", fmt.Sprintf("page %d\n", i))
 	}
-	return func() { awaitStored(t, d, "DELIVERIES", "deliveries.s3.archive", 1) }
+	return func() {
+		awaitStored(t, d, "DELIVERIES", "deliveries.s3.archive", 1)
+		awaitConsumer(t, d, "BATCHES", "s3sink_archive_", 0)
+	}
 }
 
 // failing is orders, whose bucket is missing and whose two batches are tried again and again.
@@ -58,7 +64,7 @@ func failing(t *testing.T, d *deploy.Deployment) (wait func()) {
 	}
 	return func() {
 		awaitStored(t, d, "ERRORS", "errors.orders.S3Delivery", 1)
-		awaitRedelivered(t, d, "BATCHES", "s3sink_orders_", 2)
+		awaitConsumer(t, d, "BATCHES", "s3sink_orders_", 2)
 	}
 }
 
@@ -67,7 +73,10 @@ func settingAside(t *testing.T, d *deploy.Deployment) (wait func()) {
 	t.Helper()
 	createSearch(t, d, searchTo("http://"+nobody(t), "people", 0))
 	putAll(t, d, "people", []string{`{"name": "Ada"}`, `{"name": "Grace"}`})
-	return func() { awaitStored(t, d, "DELIVERIES", "deliveries.es.people", 1) }
+	return func() {
+		awaitStored(t, d, "ERRORS", "errors.people.ElasticsearchDelivery", 1)
+		awaitConsumer(t, d, "BATCHES", "es_people_", 0)
+	}
 }
 
 // staged is visits, whose objects wait for a database that does not answer.
@@ -83,7 +92,8 @@ func staged(t *testing.T, d *deploy.Deployment) (wait func()) {
 	put(t, d, "visits", "{\"name\": \"Ada\", \"pages\": 3}\n")
 	return func() {
 		awaitStored(t, d, "ERRORS", "errors.visits.RedshiftDelivery", 2) // behind which RETRIES has the second failure
-		awaitRedelivered(t, d, "STAGING", "redshift_visits_", 1)
+		awaitConsumer(t, d, "BATCHES", "s3sink_visits_", 0)
+		awaitConsumer(t, d, "STAGING", "redshift_visits_", 1)
 	}
 }
 
@@ -107,15 +117,15 @@ func awaitStored(t *testing.T, d *deploy.Deployment, stream, subject string, lea
 	})
 }
 
-// awaitRedelivered waits until a consumer has handed out as many messages more than once.
-func awaitRedelivered(t *testing.T, d *deploy.Deployment, stream, consumer string, least int) {
+// awaitConsumer waits until as many messages are left to a consumer as are tried again and again.
+func awaitConsumer(t *testing.T, d *deploy.Deployment, stream, name string, failing int) {
 	t.Helper()
 	s, err := d.JetStream().Stream(t.Context(), stream)
 	must(t, err)
-	deploy.Eventually(t, fmt.Sprintf("%s hands out %d again", consumer, least), func() bool {
+	deploy.Eventually(t, fmt.Sprintf("%s… has %d left, which were handed out again", name, failing), func() bool {
 		for info := range s.ListConsumers(t.Context()).Info() {
-			if strings.HasPrefix(info.Name, consumer) {
-				return info.NumRedelivered >= least
+			if strings.HasPrefix(info.Name, name) {
+				return info.NumPending == 0 && info.NumAckPending == failing && info.NumRedelivered == failing
 			}
 		}
 		return false
