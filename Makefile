@@ -19,6 +19,9 @@ export HYDRANT_TEST_NODE := $(NODE)
 # Real nodes of Elasticsearch and OpenSearch, as e2e/internal/esnode makes them.
 SEARCH := $(CURDIR)/.cache/search
 export HYDRANT_TEST_SEARCH := $(SEARCH)
+# The nats CLI, with which docs/nats-cli.md looks at an installation.
+NATSCLI := $(CURDIR)/.cache/natscli-0.5.1/nats
+export HYDRANT_TEST_NATS_CLI := $(NATSCLI)
 
 DURATION ?= 2m
 SEED     ?= $(shell date +%s)
@@ -47,7 +50,7 @@ redshift: ## start a stand-in for Redshift beside "make run", at 127.0.0.1:5439,
 	@$(BIN)/redshift-standin --with-postgres --s3-endpoint http://127.0.0.1:4572
 
 .PHONY: test
-test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
+test: needs-cc $(VENV)/ready $(NODE)/ready $(NATSCLI) may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TESTED:%=test-%) test-faultpoints
 	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached
 	@echo "== e2e, search nodes"; cd e2e && go test -race -short -timeout 5m $(TESTFLAGS) ./internal/esnode/...
@@ -136,6 +139,13 @@ $(NODE)/ready: e2e/clients/package-lock.json e2e/clients/package.json
 	@mkdir -p $(NODE) && cp $^ e2e/clients/.npmrc $(NODE)
 	cd $(NODE) && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+$(NATSCLI):
+	GOBIN=$(dir $(NATSCLI)) GOFLAGS= go install github.com/nats-io/natscli/nats@v0.5.1
+
+.PHONY: natscli-page
+natscli-page: $(NATSCLI) ## run the commands of docs/nats-cli.md, and write what they print into it
+	cd e2e && go test -count=1 -run TestNATSCLI . -natscli.rewrite
 
 .PHONY: search-nodes
 search-nodes: ## fetch the releases of Elasticsearch and OpenSearch that tests run, with Maven and a JDK

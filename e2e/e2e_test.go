@@ -63,6 +63,12 @@ func destination(bucket, prefix string, interval int32) *types.ExtendedS3Destina
 func create(t *testing.T, d *deploy.Deployment, name string, to *types.ExtendedS3DestinationConfiguration) {
 	t.Helper()
 	makeBucket(t, d, (*to.BucketARN)[len("arn:aws:s3:::"):])
+	createS3(t, d, name, to)
+}
+
+// createS3 makes a delivery stream, and no bucket.
+func createS3(t *testing.T, d *deploy.Deployment, name string, to *types.ExtendedS3DestinationConfiguration) {
+	t.Helper()
 	_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
 		DeliveryStreamName: &name, ExtendedS3DestinationConfiguration: to,
 	})

@@ -334,7 +334,7 @@ func TestACrashBeforeTheAcknowledgement(t *testing.T) {
 	identity := m.identify(p.doc.ID, skipped, []*object{o})
 	data, err := json.Marshal(progress{Alone: true, Aside: at, AsideID: manifestID(p.doc.ID, identity)})
 	check(t, err)
-	_, err = retries.Write(t.Context(), retryKey(o.Batch), delivery.Failures{}, data)
+	_, err = retries.Write(t.Context(), o.Stream, retryKey(o.Batch), delivery.Failures{}, data)
 	check(t, err)
 	p.stage("bad") // as if it had not been acknowledged
 	p.start()

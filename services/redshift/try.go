@@ -217,7 +217,7 @@ func (t *try) keep(ctx context.Context, o *object) (stored bool, err error) {
 		return false, err
 	}
 	o.kept = true // or it may be, if the answer is lost
-	return t.retries.Write(ctx, retryKey(o.Batch), o.before, data)
+	return t.retries.Write(ctx, o.Stream, retryKey(o.Batch), o.before, data)
 }
 
 // warnOfLedger says once that objects may be loaded twice.

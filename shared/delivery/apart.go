@@ -43,13 +43,13 @@ func (r Retries) Read(ctx context.Context, id batch.ID) (Failures, error) {
 	return Failures{Since: k.FirstFailure, Attempts: k.Attempts, Progress: k.Progress, Damaged: k.damaged, before: k}, err
 }
 
-// Write puts a failure after those that f has; progress of nil leaves what is kept. Where another attempt was written down meanwhile
-// it leaves that as it is, and stored is false.
-func (r Retries) Write(ctx context.Context, id batch.ID, f Failures, progress []byte) (stored bool, err error) {
+// Write puts a failure of a delivery stream's batch after those that f has; progress of nil leaves what is kept. Where another
+// attempt was written down meanwhile it leaves that as it is, and stored is false.
+func (r Retries) Write(ctx context.Context, stream names.Stream, id batch.ID, f Failures, progress []byte) (stored bool, err error) {
 	if progress == nil {
 		progress = f.Progress
 	}
-	err = r.write(ctx, id, f.before, retry{Attempts: f.Attempts + 1, Progress: progress})
+	err = r.write(ctx, id, f.before, retry{Stream: stream, Attempts: f.Attempts + 1, Progress: progress})
 	if errors.Is(err, errOvertaken) {
 		return false, nil
 	}

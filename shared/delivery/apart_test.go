@@ -25,7 +25,7 @@ func TestFailuresApart(t *testing.T) {
 	}
 	write := func(f Failures, progress []byte, want bool) {
 		t.Helper()
-		stored, err := retries.Write(t.Context(), id, f, progress)
+		stored, err := retries.Write(t.Context(), "a", id, f, progress)
 		check(t, err)
 		if stored != want {
 			t.Errorf("stored is %v", stored)
@@ -38,7 +38,7 @@ func TestFailuresApart(t *testing.T) {
 	write(first, nil, true)
 	second, err := retries.Read(t.Context(), id)
 	check(t, err)
-	if !second.Since.Equal(first.Since) || second.Attempts != 2 || string(second.Progress) != "alone" || second.Damaged != nil {
+	if !second.Since.Equal(first.Since) || second.Attempts != 2 || string(second.Progress) != "alone" || second.Damaged != nil || second.before.Stream != "a" {
 		t.Errorf("after two failures there is %+v, and first was %+v", second, first)
 	}
 	check(t, retries.Remove(t.Context(), id))

@@ -38,10 +38,11 @@ type retries struct {
 
 // retry is an entry as it is stored.
 type retry struct {
-	Format       int       `json:"format"`
-	FirstFailure time.Time `json:"first_failure,omitzero"` // absent in the first revision, whose own time it is
-	Attempts     int       `json:"attempts"`
-	Progress     []byte    `json:"progress,omitempty"`
+	Format       int          `json:"format"`
+	Stream       names.Stream `json:"stream,omitempty"`       // for who looks at the bucket: a batch's id does not name it
+	FirstFailure time.Time    `json:"first_failure,omitzero"` // absent in the first revision, whose own time it is
+	Attempts     int          `json:"attempts"`
+	Progress     []byte       `json:"progress,omitempty"`
 }
 
 // kept is an entry as it was read. The zero value says that there is none: no attempt at the batch has failed.

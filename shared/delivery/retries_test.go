@@ -58,8 +58,8 @@ func (i *installation) put(id batch.ID, value string) {
 }
 
 func TestRetryGolden(t *testing.T) {
-	first := retry{Attempts: 1}
-	later := retry{FirstFailure: time.Date(2026, 2, 25, 13, 4, 5, 678_901_234, time.UTC), Attempts: 7, Progress: []byte("\x00\xffprogress")}
+	first := retry{Stream: "web.clicks", Attempts: 1}
+	later := retry{Stream: "web.clicks", FirstFailure: time.Date(2026, 2, 25, 13, 4, 5, 678_901_234, time.UTC), Attempts: 7, Progress: []byte("\x00\xffprogress")}
 	for _, c := range []struct {
 		file string
 		r    retry
@@ -81,7 +81,7 @@ func TestRetryGolden(t *testing.T) {
 				t.Errorf("the stored form is %s, want %s, %v", data, want, err)
 			}
 			back, err := decodeRetry(want)
-			if err != nil || !back.FirstFailure.Equal(c.r.FirstFailure) || back.Attempts != c.r.Attempts || !bytes.Equal(back.Progress, c.r.Progress) {
+			if err != nil || !back.FirstFailure.Equal(c.r.FirstFailure) || back.Attempts != c.r.Attempts || back.Stream != c.r.Stream || !bytes.Equal(back.Progress, c.r.Progress) {
 				t.Errorf("read back as %+v, %v", back, err)
 			}
 		})
@@ -90,6 +90,7 @@ func TestRetryGolden(t *testing.T) {
 
 func FuzzDecodeRetry(f *testing.F) {
 	f.Add([]byte(`{"format":1,"first_failure":"2026-02-25T13:04:05Z","attempts":2,"progress":"AAE="}`))
+	f.Add([]byte(`{"format":1,"stream":"web.clicks","attempts":2}`))
 	f.Add([]byte(`{"format":1}`))
 	f.Add([]byte(`{"format":2,"attempts":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -73,6 +73,9 @@ func TestRetriesSurvive(t *testing.T) {
 			r := i.run(cfg, before)
 			id := i.cut(describe(stream, 0))
 			i.awaitAttempts(before, id, 4)
+			if k := i.kept(i.retries(), id); k.Stream != "a" {
+				t.Errorf("kept is %+v, which does not say whose batch it is", k.retry)
+			}
 			r.stop() // the process ends
 			c.change(i, id)
 			after := failing()

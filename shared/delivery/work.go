@@ -161,7 +161,7 @@ func (w *work) keep(ctx context.Context, d batch.Descriptor, e *Error) {
 	if w.retries == nil {
 		return
 	}
-	next := retry{Attempts: w.attempt, Progress: w.before.Progress}
+	next := retry{Stream: d.Stream, Attempts: w.attempt, Progress: w.before.Progress}
 	if len(e.Progress) > MostProgress {
 		w.log.Warn("progress of the attempt not kept: it is too large", "bytes", len(e.Progress), "most", MostProgress)
 	} else if e.Progress != nil {
