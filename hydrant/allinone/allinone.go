@@ -148,6 +148,7 @@ type services struct {
 	parts  []service.Service
 	ingest *ingest.Service
 	admin  *service.Admin
+	log    *slog.Logger
 }
 
 func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*services, error) {
@@ -157,7 +158,7 @@ func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*servic
 	if err != nil {
 		return nil, err
 	}
-	s := &services{cfg: cfg, nats: nats}
+	s := &services{cfg: cfg, nats: nats, log: log}
 	if err := s.build(c, registry, log); err != nil {
 		return nil, err
 	}
@@ -213,11 +214,7 @@ func (s *services) announce(ctx context.Context) error {
 	if !s.awaitReady(ctx) {
 		return nil
 	}
-	withdraw, err := noteS3(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen)
-	if err != nil {
-		return withoutCancelled(err)
-	}
-	defer withdraw()
+	defer noteS3(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen, s.log)()
 	if s.cfg.Banner != nil {
 		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
 	}

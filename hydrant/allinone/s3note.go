@@ -3,7 +3,7 @@ package allinone
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,11 +23,20 @@ const (
 )
 
 // noteS3 tells the tools where the embedded S3 server is, until the returned function is called. After a kill the note stays, and tells
-// where one was.
-func noteS3(ctx context.Context, natsURL, endpoint string) (withdraw func(), err error) {
+// where one was. That it cannot be written, as where the store is full, is no reason to deliver nothing: then a tool has to be told.
+func noteS3(ctx context.Context, natsURL, endpoint string, log *slog.Logger) (withdraw func()) {
+	withdraw, err := writeNote(ctx, natsURL, endpoint)
+	if err != nil {
+		log.Warn("hydrant redrive will need --s3-endpoint: it could not be noted where the S3 server is", "endpoint", endpoint, "error", err)
+		return func() {}
+	}
+	return withdraw
+}
+
+func writeNote(ctx context.Context, natsURL, endpoint string) (withdraw func(), err error) {
 	conn, err := nats.Connect(natsURL, nats.Name("hydrant run"))
 	if err != nil {
-		return nil, fmt.Errorf("tell the tools where the S3 server is: %w", err)
+		return nil, err
 	}
 	kv, err := bucket(ctx, conn)
 	if err == nil {
@@ -35,7 +44,7 @@ func noteS3(ctx context.Context, natsURL, endpoint string) (withdraw func(), err
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("tell the tools where the S3 server is: %w", err)
+		return nil, err
 	}
 	return func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)

@@ -77,8 +77,8 @@ func Start(t testing.TB, settings ...string) *Node {
 	return &Node{server, t}
 }
 
-// Run is Start for all tests of a package together, or for a program. The server keeps what it has in a new folder, which remove deletes after it
-// was killed.
+// Run is Start for all tests of a package together, or for a program. The server keeps what it has in a new folder, which remove
+// deletes after it was killed.
 func Run(ctx context.Context, settings ...string) (_ *Server, remove func() error, err error) {
 	programs, err := find()
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 type command struct {
 	redshiftstandin.Config `embed:""`
 
-	WithPostgres bool `name:"with-postgres" help:"Start a PostgreSQL of its own, in place of --upstream, for as long as this runs. Nothing in it is kept."`
+	WithPostgres bool `name:"with-postgres" help:"Start a PostgreSQL of its own, in place of --upstream, for as long as this runs. Nothing in it is kept. Its user is postgres, with the password postgres-secret."`
 
 	LogLevel string           `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Level: ${enum}."`
 	Version  kong.VersionFlag `name:"version" help:"Print the version and stop."`
@@ -77,6 +77,6 @@ func withPostgres(ctx context.Context, cfg redshiftstandin.Config, log *slog.Log
 		err = errors.Join(err, remove())
 	}()
 	cfg.Upstream, cfg.Admin = postgres.Addr, redshiftstandin.Admin{User: pgtest.User, Password: pgtest.Password}
-	log.Info("a PostgreSQL of its own was started", "user", pgtest.User, "password", pgtest.Password)
+	log.Info("a PostgreSQL of its own was started", "user", pgtest.User)
 	return serve(ctx, cfg, log)
 }
