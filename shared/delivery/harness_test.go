@@ -76,6 +76,14 @@ func (d *destination) does(deliver func(context.Context, Attempt) (Result, error
 	d.deliver = deliver
 }
 
+// tell hands an attempt to a test. A test that has failed takes none, and its runner must end all the same.
+func tell(ctx context.Context, attempts chan<- Attempt, a Attempt) {
+	select {
+	case attempts <- a:
+	case <-ctx.Done():
+	}
+}
+
 // tried returns the attempts at a batch so far.
 func (d *destination) tried(id batch.ID) (attempts []Attempt) {
 	d.mu.Lock()

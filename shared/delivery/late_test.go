@@ -70,7 +70,7 @@ func TestReceivedTooLate(t *testing.T) {
 
 	attempts, goOn := make(chan Attempt), make(chan struct{})
 	other := i.run(cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		attempts <- a
+		tell(ctx, attempts, a)
 		<-goOn
 		return succeed(ctx, a)
 	}))
@@ -105,7 +105,7 @@ func TestReceivedAfterALongWait(t *testing.T) {
 		if err := a.Held(); err != nil {
 			t.Error(err)
 		}
-		attempts <- a
+		tell(ctx, attempts, a)
 		return succeed(ctx, a)
 	}))
 	<-time.After(2 * cfg.AckWait)
