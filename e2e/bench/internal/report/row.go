@@ -111,3 +111,14 @@ func (r *Row) Last(figures ...string) string {
 	}
 	return strings.Join(parts, "; ")
 }
+
+// LastIn is Last for the figures of a line.
+func (r *Row) LastIn(line string, figures ...string) string {
+	part := &Row{}
+	for _, name := range figures {
+		if f := r.findIn(line, name); f != nil {
+			part.Figures = append(part.Figures, &Figure{Name: f.Name, Unit: f.Unit, Rounds: f.Rounds})
+		}
+	}
+	return part.Last(figures...)
+}
