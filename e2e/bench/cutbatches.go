@@ -104,7 +104,9 @@ func (b *bench) putEvenly(ctx context.Context, i *installation, streams []string
 		next++
 		return next - 1
 	}
-	l.Next = func(connection, n int) load.Call { return b.data.PutBatch(targets[turn()%len(targets)], 7*connection+n) }
+	l.Next = func(connection, n int) load.Call {
+		return b.data.PutBatch(targets[turn()%len(targets)], 7*connection+n)
+	}
 	put, err := l.Run(ctx)
 	return put.Bytes, err
 }

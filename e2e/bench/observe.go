@@ -16,8 +16,8 @@ type observed struct {
 	used   usage
 	cores  machine.Cores
 	device machine.Device
-	disk   bool // the device is known
-	peak   map[string]int64
+	disk   bool             // the device is known
+	peak   map[string]int64 // of what ran when the load began
 
 	natsWaits   float64 // part of the time in which a thread of NATS waited for the disk
 	natsThreads float64 // that waited, on average
@@ -84,8 +84,27 @@ func (o observed) memory(part string) float64 {
 	return float64(most) / 1e6
 }
 
+// residents looks at the memory of replicas that were started in the load, when it is over.
+func (o observed) residents(i *installation, replicas []replica) (err error) {
+	for _, r := range replicas {
+		if o.peak[r.name], err = machine.Resident(i.parts[r.name].PID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // share is a time by that of the load.
 func (o observed) share(d time.Duration) float64 { return d.Seconds() / o.length.Seconds() }
+
+// others is how many cores were used by what is not of the installation. Where that is much the row says little.
+func (o observed) others() float64 {
+	var ours time.Duration
+	for _, used := range o.used {
+		ours += used
+	}
+	return max(0, o.share(o.cores.Total-o.cores.Idle-o.cores.Stolen-ours))
+}
 
 // column is a part that a table shows, under a name of its own.
 type column struct{ part, name string }
@@ -103,5 +122,6 @@ func (o observed) add(row *report.Row, line, scaled string, columns []column) {
 		row.Cell(line, "flushes", "/s").Add(float64(o.device.Flushes) / o.length.Seconds())
 	}
 	row.Cell(line, "a replica", "MB").Add(o.memory(scaled))
+	row.Beside("used by programs that are not of the bench", "cores").Add(o.others())
 	row.Beside("taken by other virtual machines", "cores").Add(o.share(o.cores.Stolen))
 }

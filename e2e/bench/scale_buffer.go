@@ -110,6 +110,9 @@ func (r *bufferRow) cut(ctx context.Context, count int) (err error) {
 	if err != nil {
 		return errors.Join(err, r.alive())
 	}
+	if err := o.residents(r.installation, replicas); err != nil {
+		return err
+	}
 	rate := cutRate(all)
 	line := replicasText(count)
 	r.row.Cell(line, "rate", "batches/s").Add(rate)

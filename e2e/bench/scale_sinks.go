@@ -111,7 +111,8 @@ func (s *sinkRow) measure(ctx context.Context, leg names.Leg, create func(stream
 	return nil
 }
 
-// backlog puts records on so many delivery streams, and returns their batches when all are cut and the buffer has ended.
+// backlog puts records on so many delivery streams, and returns their batches when all are cut and the buffer has ended. In
+// JetStream they wait no more: each case publishes them anew.
 func (s *sinkRow) backlog(ctx context.Context, leg names.Leg, streams int, create func(string) error) ([]cutBatch, error) {
 	list := make([]string, streams)
 	for n := range list {
@@ -133,7 +134,7 @@ func (s *sinkRow) backlog(ctx context.Context, leg names.Leg, streams int, creat
 		return nil, err
 	}
 	batches, err := cut.reach(ctx, bytes)
-	return batches, errors.Join(err, s.end(partBuffer))
+	return batches, errors.Join(err, s.end(partBuffer), s.purge(ctx, names.BatchesStream))
 }
 
 // sinkCase is a line of the table.
@@ -220,4 +221,3 @@ func (s *sinkRow) replay(ctx context.Context, batches []cutBatch, bytes int64) (
 	events := back.history()
 	return events[len(events)-1].at.Sub(began), nil
 }
-
