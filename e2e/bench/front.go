@@ -22,11 +22,7 @@ func (i *installation) startFront(ctx context.Context, replicas []replica) (addr
 	if err != nil {
 		return "", err
 	}
-	root, err := repository()
-	if err != nil {
-		return "", err
-	}
-	deployed, err := os.ReadFile(filepath.Join(root, "deploy", "haproxy.cfg"))
+	deployed, err := deployedFront()
 	if err != nil {
 		return "", err
 	}
@@ -34,7 +30,7 @@ func (i *installation) startFront(ctx context.Context, replicas []replica) (addr
 	if err != nil {
 		return "", err
 	}
-	config, err := frontConfig(string(deployed), addrs[0], addrs[1], replicas)
+	config, err := frontConfig(deployed, addrs[0], addrs[1], replicas)
 	if err != nil {
 		return "", err
 	}
@@ -64,8 +60,18 @@ func haproxy() (string, error) {
 	return "", errors.New("haproxy is not installed: apt-get install haproxy")
 }
 
-// frontConfig is the configuration that compose.yaml uses, with the addresses of processes in the place of names that only
-// Docker answers. It fails where that configuration has none of what is to be replaced.
+// deployedFront is the configuration that compose.yaml uses.
+func deployedFront() (string, error) {
+	root, err := repository()
+	if err != nil {
+		return "", err
+	}
+	config, err := os.ReadFile(filepath.Join(root, "deploy", "haproxy.cfg"))
+	return string(config), err
+}
+
+// frontConfig is that configuration, with the addresses of processes in the place of names that only
+// Docker answers. It fails where it has none of what is to be replaced.
 func frontConfig(deployed, api, admin string, replicas []replica) (string, error) {
 	var servers strings.Builder
 	for n, r := range replicas {
