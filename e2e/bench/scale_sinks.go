@@ -100,7 +100,8 @@ func (s *sinkRow) measure(ctx context.Context, leg names.Leg, create func(stream
 			return fmt.Errorf("make the backlog: %w", err)
 		}
 	}
-	if err := s.end(partIngest); err != nil {
+	// Each case publishes them anew.
+	if err := errors.Join(s.end(partIngest), s.purge(ctx, names.BatchesStream)); err != nil {
 		return err
 	}
 	for round := range s.rounds {
@@ -111,8 +112,7 @@ func (s *sinkRow) measure(ctx context.Context, leg names.Leg, create func(stream
 	return nil
 }
 
-// backlog puts records on so many delivery streams, and returns their batches when all are cut and the buffer has ended. In
-// JetStream they wait no more: each case publishes them anew.
+// backlog puts records on so many delivery streams, and returns their batches when all are cut and the buffer has ended.
 func (s *sinkRow) backlog(ctx context.Context, leg names.Leg, streams int, create func(string) error) ([]cutBatch, error) {
 	list := make([]string, streams)
 	for n := range list {
@@ -134,7 +134,7 @@ func (s *sinkRow) backlog(ctx context.Context, leg names.Leg, streams int, creat
 		return nil, err
 	}
 	batches, err := cut.reach(ctx, bytes)
-	return batches, errors.Join(err, s.end(partBuffer), s.purge(ctx, names.BatchesStream))
+	return batches, errors.Join(err, s.end(partBuffer))
 }
 
 // sinkCase is a line of the table.
