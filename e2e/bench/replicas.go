@@ -26,11 +26,11 @@ func replicaName(part string, n int) string { return part + " " + strconv.Itoa(n
 func isReplica(name, part string) bool { return strings.HasPrefix(name, part+" ") }
 
 // startReplicas starts so many processes of a service at once, and returns when all are ready.
-func (i *installation) startReplicas(ctx context.Context, part string, count int, settings ...string) ([]replica, error) {
+func (i *installation) startReplicas(ctx context.Context, part string, count int) ([]replica, error) {
 	replicas := make([]replica, count)
 	for n := range replicas {
 		var err error
-		if replicas[n], err = i.startReplica(part, n, settings); err != nil {
+		if replicas[n], err = i.startReplica(part, n); err != nil {
 			return replicas[:n], errors.Join(err, i.endReplicas(replicas[:n]))
 		}
 	}
@@ -45,7 +45,7 @@ func (i *installation) startReplicas(ctx context.Context, part string, count int
 }
 
 // startReplica starts one. Of a flag that is given twice the last counts, so the ports behind are its own.
-func (i *installation) startReplica(part string, n int, settings []string) (replica, error) {
+func (i *installation) startReplica(part string, n int) (replica, error) {
 	r := replica{name: replicaName(part, n)}
 	addrs, err := freeAddrs(2)
 	if err != nil {
@@ -55,7 +55,6 @@ func (i *installation) startReplica(part string, n int, settings []string) (repl
 	s := i.spec(part)
 	s.Name, s.LogFile = r.name, filepath.Join(i.dir, fmt.Sprintf("%s-%d.log", part, n+1))
 	s.Args = append(s.Args, "--admin-addr", r.listen)
-	s.Env = append(s.Env, settings...)
 	if part == partIngest {
 		s.Args = append(s.Args, "--listen", r.api)
 	}

@@ -76,15 +76,15 @@ func (r *bufferRow) round(ctx context.Context, round int) error {
 	base := map[string]string{}
 	for _, count := range turnOf(replicaCounts(), round) {
 		line := replicasText(count)
-		r.row.Cell(line, "rate", "batches/s")
+		r.row.Cell(line, rateColumn, "batches/s")
 		r.row.Cell(line, ratioToOne, "")
 		if err := r.cut(ctx, count); err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
 		base[line] = replicasText(1)
-		r.progress.say("round %d of %d: %s: %s", round+1, r.rounds, line, r.row.LastIn(line, "rate", "idle"))
+		r.progress.say("round %d of %d: %s: %s", round+1, r.rounds, line, r.row.LastIn(line, rateColumn, "idle"))
 	}
-	ratios(r.row, "rate", "batches/s", base)
+	ratios(r.row, "batches/s", base)
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (r *bufferRow) cut(ctx context.Context, count int) (err error) {
 	}
 	rate := cutRate(all)
 	line := replicasText(count)
-	r.row.Cell(line, "rate", "batches/s").Add(rate)
+	r.row.Cell(line, rateColumn, "batches/s").Add(rate)
 	r.row.Cell(line, ratioToOne, "")
 	o.add(r.row, line, partBuffer, []column{{partBuffer, "buffer"}, {partNATS, "NATS"}})
 	return errors.Join(r.endReplicas(replicas), machine.Flush(r.root))

@@ -120,15 +120,15 @@ func (s *scaleIngest) round(ctx context.Context, round int) error {
 	}
 	base := map[string]string{}
 	for _, c := range turnOf(ingestCases(), round) {
-		s.row.Cell(c.String(), "rate", s.unit) // in the order of the first round
+		s.row.Cell(c.String(), rateColumn, s.unit) // in the order of the first round
 		s.row.Cell(c.String(), ratioToOne, "")
 		if err := s.measure(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
 		base[c.String()] = c.base()
-		s.progress.say("round %d of %d: %s: %s", round+1, s.rounds, c, s.row.LastIn(c.String(), "rate", "idle"))
+		s.progress.say("round %d of %d: %s: %s", round+1, s.rounds, c, s.row.LastIn(c.String(), rateColumn, "idle"))
 	}
-	ratios(s.row, "rate", s.unit, base)
+	ratios(s.row, s.unit, base)
 	return nil
 }
 
@@ -154,7 +154,7 @@ func (s *scaleIngest) measure(ctx context.Context, c ingestCase) (err error) {
 	if err != nil {
 		return err
 	}
-	s.row.Cell(c.String(), "rate", s.unit).Add(s.rate(got))
+	s.row.Cell(c.String(), rateColumn, s.unit).Add(s.rate(got))
 	o.add(s.row, c.String(), partIngest, []column{{partIngest, "ingest"}, {partFront, "HAProxy"}, {partNATS, "NATS"}, {partLoad, "load"}})
 	return s.empty(ctx)
 }

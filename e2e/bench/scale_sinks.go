@@ -162,15 +162,15 @@ func (s *sinkRow) round(ctx context.Context, round int) error {
 	}
 	base := map[string]string{}
 	for _, c := range turnOf(sinkCases(), round) {
-		s.row.Cell(c.String(), "rate", s.unit)
+		s.row.Cell(c.String(), rateColumn, s.unit)
 		s.row.Cell(c.String(), ratioToOne, "")
 		if err := s.deliver(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
 		base[c.String()] = sinkCase{1, c.streams}.String()
-		s.progress.say("round %d of %d: %s: %s", round+1, s.rounds, c, s.row.LastIn(c.String(), "rate", "idle"))
+		s.progress.say("round %d of %d: %s: %s", round+1, s.rounds, c, s.row.LastIn(c.String(), rateColumn, "idle"))
 	}
-	ratios(s.row, "rate", s.unit, base)
+	ratios(s.row, s.unit, base)
 	return nil
 }
 
@@ -191,7 +191,7 @@ func (s *sinkRow) deliver(ctx context.Context, c sinkCase) (err error) {
 	if err != nil {
 		return err
 	}
-	s.row.Cell(c.String(), "rate", s.unit).Add(s.rate(records, bytes, took))
+	s.row.Cell(c.String(), rateColumn, s.unit).Add(s.rate(records, bytes, took))
 	o.add(s.row, c.String(), s.part, s.columns)
 	return errors.Join(s.clean(ctx, records, bytes), machine.Flush(s.root))
 }

@@ -41,12 +41,15 @@ func replicasText(count int) string {
 }
 
 // ratios adds, at the end of a round, each line's newest rate by that of the line it is compared with.
-func ratios(row *report.Row, rate, unit string, base map[string]string) {
+func ratios(row *report.Row, unit string, base map[string]string) {
 	for line, of := range base {
-		mine, theirs := row.Cell(line, rate, unit).Rounds, row.Cell(of, rate, unit).Rounds
+		mine, theirs := row.Cell(line, rateColumn, unit).Rounds, row.Cell(of, rateColumn, unit).Rounds
 		row.Cell(line, ratioToOne, "").Add(mine[len(mine)-1] / theirs[len(theirs)-1])
 	}
 }
 
-// ratioToOne is the column behind the rate.
-const ratioToOne = "of one replica's"
+// The first two columns: what is compared, and its ratio.
+const (
+	rateColumn = "rate"
+	ratioToOne = "of one replica's"
+)

@@ -51,9 +51,9 @@ func TestTurns(t *testing.T) {
 func TestRatios(t *testing.T) {
 	row := &report.Row{}
 	for _, rates := range [][2]float64{{100, 150}, {50, 100}} {
-		row.Cell("one", "rate", "").Add(rates[0])
-		row.Cell("two", "rate", "").Add(rates[1])
-		ratios(row, "rate", "", map[string]string{"one": "one", "two": "one"})
+		row.Cell("one", rateColumn, "").Add(rates[0])
+		row.Cell("two", rateColumn, "").Add(rates[1])
+		ratios(row, "", map[string]string{"one": "one", "two": "one"})
 	}
 	if got := row.Cell("two", ratioToOne, "").Rounds; !slices.Equal(got, []float64{1.5, 2}) {
 		t.Errorf("the ratios are %v", got)
