@@ -99,6 +99,10 @@ compose-run:
 bench: ## measure speed, by ratios taken side by side, in eleven minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
 	@cd e2e && go build -o $(BIN)/bench ./bench && $(BIN)/bench $(BENCHFLAGS)
 
+.PHONY: scaling
+scaling: ## measure what more replicas of a service add, in twelve minutes, as the tables of docs/scaling.md; needs HAProxy
+	@cd e2e && go build -o $(BIN)/bench ./bench && $(BIN)/bench -rows scaling -rounds 4 -markdown $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## fuzz everything that parses bytes from outside, FUZZTIME (20s) each
 	@./.ci/fuzz $${FUZZTIME:-20s}

@@ -28,6 +28,7 @@ type options struct {
 	dir      string
 	results  string
 	jsonForm bool
+	markdown bool
 	bento    string
 }
 
@@ -58,13 +59,14 @@ func parse(args []string, out io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas (default all)")
+	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; \"scaling\" for those of docs/scaling.md (default all others)")
 	flags.BoolVar(&o.list, "list", false, "list the rows and end")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often what is compared alternates")
 	flags.DurationVar(&o.length, "length", 3*time.Second, "length of one load; one with delivery is four times as long")
 	flags.StringVar(&o.dir, "dir", cache, "directory on the disk to measure on")
 	flags.StringVar(&o.results, "results", filepath.Join(cache, "bench.json"), "file with the newest results of each row, to compare with")
 	flags.BoolVar(&o.jsonForm, "json", false, "print the results as JSON instead of the table")
+	flags.BoolVar(&o.markdown, "markdown", false, "print the results as tables of a document")
 	flags.StringVar(&o.bento, "bento", "", "the program built from e2e/bench/bento, for the row cpu")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err

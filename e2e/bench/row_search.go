@@ -71,7 +71,7 @@ func measureSearch(ctx context.Context, b *bench, row *report.Row) (err error) {
 // round compares both on the same documents. They take turns in who is first.
 func (s *searchRow) round(ctx context.Context, round int) error {
 	stream := fmt.Sprintf("search-%d", round)
-	if err := s.createSearch(ctx, s.node, stream, stream+"-hydrant"); err != nil {
+	if err := s.createSearch(ctx, s.node.URL, stream, stream+"-hydrant"); err != nil {
 		return err
 	}
 	batches, err := s.putForSearch(ctx, s.installation, stream, searchBatches)

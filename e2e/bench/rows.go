@@ -37,12 +37,15 @@ func specs() []spec {
 	}
 }
 
-// chosen are the rows of a list of names, in the order of the table; all of them for an empty list.
+// chosen are the rows of a list of names, in the order of the table; for an empty list all but those of scaling.
 func chosen(list string) ([]spec, error) {
-	all := specs()
-	if list == "" {
-		return all, nil
+	switch list {
+	case "":
+		return specs(), nil
+	case scaling:
+		return scalingSpecs(), nil
 	}
+	all := append(specs(), scalingSpecs()...)
 	wanted := strings.Split(list, ",")
 	for _, name := range wanted {
 		if !slices.ContainsFunc(all, func(s spec) bool { return s.name == name }) {

@@ -133,20 +133,25 @@ func (b *bench) measure(ctx context.Context, rows []spec) []*report.Row {
 
 // finish prints and saves what was measured.
 func (b *bench) finish(rows []*report.Row, before report.Results, out io.Writer) error {
-	err := before.With(rows).Save(b.results)
-	if b.jsonForm {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		err = errors.Join(err, encoder.Encode(report.Results{Rows: rows}))
-	} else {
-		err = errors.Join(err, report.Table(out, rows, before))
-	}
+	err := errors.Join(before.With(rows).Save(b.results), b.print(rows, before, out))
 	for _, row := range rows {
 		if row.Error != "" {
 			return errors.Join(err, errNotMeasured)
 		}
 	}
 	return err
+}
+
+func (b *bench) print(rows []*report.Row, before report.Results, out io.Writer) error {
+	switch {
+	case b.jsonForm:
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report.Results{Rows: rows})
+	case b.markdown:
+		return report.Markdown(out, rows)
+	}
+	return report.Table(out, rows, before)
 }
 
 // place is a directory for an installation of a row.

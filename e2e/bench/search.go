@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hydrant/e2e/bench/internal/load"
-	"hydrant/e2e/internal/esnode"
 	"hydrant/shared/batch"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
@@ -25,11 +24,11 @@ import (
 const searchHint = 5
 
 // createSearch makes a delivery stream to an index.
-func (i *installation) createSearch(ctx context.Context, node *esnode.Server, name, index string) error {
+func (i *installation) createSearch(ctx context.Context, url, name, index string) error {
 	_, err := i.firehose().CreateDeliveryStream(ctx, &firehose.CreateDeliveryStreamInput{
 		DeliveryStreamName: &name,
 		ElasticsearchDestinationConfiguration: &types.ElasticsearchDestinationConfiguration{
-			RoleARN: aws.String(roleARN), ClusterEndpoint: &node.URL, IndexName: &index,
+			RoleARN: aws.String(roleARN), ClusterEndpoint: &url, IndexName: &index,
 			IndexRotationPeriod: types.ElasticsearchIndexRotationPeriodNoRotation,
 			BufferingHints:      &types.ElasticsearchBufferingHints{SizeInMBs: aws.Int32(searchHint), IntervalInSeconds: aws.Int32(tail)},
 			S3Configuration:     &types.S3DestinationConfiguration{RoleARN: aws.String(roleARN), BucketARN: aws.String(bucketARN)},

@@ -12,7 +12,7 @@ func ChangeOf(f *Figure, before *Row) (c Change, ok bool) {
 	if before == nil || !f.Ratio || len(f.Rounds) == 0 {
 		return Change{}, false
 	}
-	old := before.find(f.Name)
+	old := before.findIn(f.Line, f.Name)
 	if old == nil || old.Unit != f.Unit || old.Median == 0 {
 		return Change{}, false
 	}

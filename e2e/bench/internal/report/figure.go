@@ -30,6 +30,8 @@ func (t Target) reached(value float64) bool {
 
 // Figure is something measured, once or once a round.
 type Figure struct {
+	// Line is set where a row compares several of a kind, each with the same figures: which of them.
+	Line   string    `json:"line,omitempty"`
 	Name   string    `json:"name"`
 	Unit   string    `json:"unit"`
 	Rounds []float64 `json:"rounds"`

@@ -54,9 +54,21 @@ func (r *Row) Beside(name, unit string) *Figure {
 	return f
 }
 
-func (r *Row) find(name string) *Figure {
+// Cell is Figure for one of several lines that have the same figures.
+func (r *Row) Cell(line, name, unit string) *Figure {
+	if f := r.findIn(line, name); f != nil {
+		return f
+	}
+	f := &Figure{Line: line, Name: name, Unit: unit}
+	r.Figures = append(r.Figures, f)
+	return f
+}
+
+func (r *Row) find(name string) *Figure { return r.findIn("", name) }
+
+func (r *Row) findIn(line, name string) *Figure {
 	for _, f := range r.Figures {
-		if f.Name == name {
+		if f.Line == line && f.Name == name {
 			return f
 		}
 	}
@@ -98,4 +110,15 @@ func (r *Row) Last(figures ...string) string {
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// LastIn is Last for the figures of a line.
+func (r *Row) LastIn(line string, figures ...string) string {
+	part := &Row{}
+	for _, name := range figures {
+		if f := r.findIn(line, name); f != nil {
+			part.Figures = append(part.Figures, &Figure{Name: f.Name, Unit: f.Unit, Rounds: f.Rounds})
+		}
+	}
+	return part.Last(figures...)
 }

@@ -45,6 +45,9 @@ func rowText(row, before *Row) string {
 
 func figureText(f *Figure, before *Row) string {
 	name := f.Name
+	if f.Line != "" {
+		name = f.Line + ": " + name
+	}
 	if f.Unit != "" {
 		name += ", " + f.Unit
 	}
