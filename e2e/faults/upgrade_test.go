@@ -29,8 +29,8 @@ import (
 
 // next builds the programs of a version to come, once, and where they are wanted.
 var next = sync.OnceValues(func() (deploy.Programs, error) { //nolint:gochecknoglobals // as the programs of this version
-	dir, err := os.MkdirTemp("", "hydrant-next")
-	if err != nil {
+	dir := programs.Path("next")
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return deploy.Programs{}, err
 	}
 	return deploy.BuildNext(context.Background(), dir)
