@@ -3,6 +3,7 @@ package redshift
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -151,7 +152,7 @@ func (l *lane) recall(ctx context.Context, q queue, collected []*staging.Object)
 		}
 		if errors.Is(err, format.ErrNewer) {
 			l.log.Error("staged object handed back: what is kept of its failures cannot be read", "batch", c.Batch, "error", err)
-			l.view.Refused.Note("staged objects of delivery stream "+string(l.stream.Name), err)
+			l.view.Refused.Note(l.failuresThing(), err)
 			q.HandBack(l.cfg.RetryMax, c)
 			continue
 		}
@@ -164,9 +165,15 @@ func (l *lane) recall(ctx context.Context, q queue, collected []*staging.Object)
 		if kept.Damaged != nil {
 			l.log.Error("what is kept of the object's failures is replaced: it cannot be read", "batch", c.Batch, "error", kept.Damaged)
 		}
+		l.view.Refused.Note(l.failuresThing(), nil)
 		objects = append(objects, o)
 	}
 	return objects
+}
+
+// failuresThing is what those who run the service know the failures that are kept as.
+func (l *lane) failuresThing() string {
+	return fmt.Sprintf("failures of staged objects of delivery stream %s", l.stream.Name)
 }
 
 // tidy removes old rows of the ledger, now and then, after all that waited was tried: what is in the ledger, and was not acknowledged,
