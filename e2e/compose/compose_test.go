@@ -22,6 +22,7 @@ import (
 var (
 	run      = flag.Bool("compose.run", false, "start the installation; without, only its files are looked at")
 	duration = flag.Duration("compose.duration", 20*time.Second, "how long to kill and scale at random, after each was done once")
+	version  = flag.String("compose.version", "local", "tag of Hydrant's images, which must be there")
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
 )
 

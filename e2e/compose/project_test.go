@@ -34,7 +34,7 @@ func newProject(t *testing.T, settings ...string) *project {
 	_, port, _ := strings.Cut(p.apiAddr, ":")
 	p.name = "hydrant-test-" + port
 	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+freeAddr(t),
-		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "COMPOSE_PROFILES=redshift")
+		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "COMPOSE_PROFILES=redshift", "HYDRANT_VERSION="+*version)
 	p.env = append(p.env, settings...)
 	t.Cleanup(func() {
 		if t.Failed() {

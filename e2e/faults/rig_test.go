@@ -51,6 +51,8 @@ type rig struct {
 
 	s3addr string
 	env    []string // of every service
+	// backends are the addresses of the ingest replicas.
+	backends []string
 
 	parts   map[string]*part
 	targets []schedule.Target
@@ -118,10 +120,9 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...str
 	r.start("s3", "s3", programs.Path("hydrant"), "", deploy.S3Env(r.s3addr, s3dir), "s3-server", "--alone")
 
 	r.env = []string{"HYDRANT_NATS_URL=nats://" + client, "HYDRANT_NATS_MONITOR_URL=http://" + monitor}
-	var backends []string
 	for n := range replicas {
 		api, admin := r.addr(), r.addr()
-		backends = append(backends, api)
+		r.backends = append(r.backends, api)
 		r.start("ingest", fmt.Sprintf("ingest-%d", n+1), programs.Path("hydrant-ingest"), admin+"/readyz", r.env, "--listen", api, "--admin-addr", admin)
 	}
 	for n := range replicas {
@@ -132,7 +133,7 @@ func newRig(t *testing.T, seed uint64, programs deploy.Programs, settings ...str
 		r.startSink("s3sink", fmt.Sprintf("s3sink-%d", n+1), programs, seed+uint64(n), settings)
 	}
 	var err error
-	r.api, err = faultproxy.NewAPI(seed, backends...)
+	r.api, err = faultproxy.NewAPI(seed, r.backends...)
 	r.must(err)
 	t.Cleanup(r.api.Close)
 	r.client = producer.NewClient(r.api.URL(), &http.Client{Timeout: 15 * time.Second})

@@ -26,6 +26,7 @@ import (
 	"hydrant/services/ingest"
 	"hydrant/services/redshift"
 	"hydrant/services/s3sink"
+	"hydrant/shared/format"
 	"hydrant/shared/service"
 )
 
@@ -158,17 +159,17 @@ func newServices(cfg Config, nats *natsserver.Server, log *slog.Logger) (*servic
 	if err != nil {
 		return nil, err
 	}
-	s := &services{cfg: cfg, nats: nats, log: log}
-	if err := s.build(c, registry, log); err != nil {
+	s, refused := &services{cfg: cfg, nats: nats, log: log}, new(format.Refused)
+	if err := s.build(c, registry, refused, log); err != nil {
 		return nil, err
 	}
-	s.admin, err = service.NewAdmin(cfg.AdminAddr, registry, s.ready, log.With("service", "admin"))
+	s.admin, err = service.NewAdmin(cfg.AdminAddr, registry, s.ready, refused, log.With("service", "admin"))
 	return s, err
 }
 
-func (s *services) build(c *configs, registry *prometheus.Registry, log *slog.Logger) (err error) {
+func (s *services) build(c *configs, registry *prometheus.Registry, refused *format.Refused, log *slog.Logger) (err error) {
 	runtime := func(name string) service.Runtime {
-		return service.Runtime{Log: log.With("service", name), Metrics: registry}
+		return service.Runtime{Log: log.With("service", name), Metrics: registry, Refused: refused}
 	}
 	if s.ingest, err = ingest.New(c.ingest, runtime("ingest")); err != nil {
 		return err

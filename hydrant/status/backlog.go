@@ -125,10 +125,19 @@ func (r *row) addBuffered(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if err != nil {
 		return fmt.Errorf("message %d of %s: %w", meta.Sequence.Stream, meta.Stream, err)
 	}
+	if err := record.CheckFormat(m.Header); err != nil {
+		r.problem(fmt.Sprintf("message %d of shard %d: %v", meta.Sequence.Stream, shardOf(meta.Stream), err))
+	}
 	r.Buffered.Records += int64(record.Count(m.Header, size))
 	r.Buffered.Bytes += int64(size)
 	r.undelivered(meta.Timestamp)
 	return nil
+}
+
+// shardOf is the shard whose log a JetStream stream is.
+func shardOf(stream string) names.Shard {
+	log, _ := names.ParseLog(stream)
+	return log.Shard
 }
 
 // unacknowledged is how many descriptors the leg's sink has not acknowledged. If no sink has run yet there are some, and

@@ -76,7 +76,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, log: rt.Log, metrics: m}, nil
+	return &Service{cfg: cfg, log: rt.Log, metrics: m, session: session.Session{Refused: rt.Refused}}, nil
 }
 
 // Ready implements service.Service.
@@ -107,7 +107,7 @@ func (s *Service) serve(ctx context.Context, open session.Handles, batches jetst
 	link := newLink(conn)
 	work := &allotment{
 		env: &env{
-			js: js, batches: batches, link: link, opening: make(chan struct{}, openings), metrics: s.metrics, log: s.log,
+			js: js, batches: batches, link: link, opening: make(chan struct{}, openings), metrics: s.metrics, refused: s.session.Refused, log: s.log,
 		},
 		view: view, group: group, changed: make(chan struct{}, 1), cutters: map[key]*cutter{},
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
+	"hydrant/shared/record"
 )
 
 const (
@@ -50,6 +52,7 @@ type env struct {
 	link    *link
 	opening chan struct{} // a slot for each cutter that is at the beginning: thousands at once would be refused
 	metrics *metrics
+	refused *format.Refused
 	log     *slog.Logger
 }
 
@@ -77,6 +80,7 @@ type cutter struct {
 	end        uint64 // sequence that completes a batch which is due; 0 before it is
 	timer      *time.Timer
 	progress   bool  // a batch was cut since the last begin
+	stuck      bool  // at something that a newer version wrote
 	calm       int64 // bytes that the batch must have for the cutter to park
 }
 
@@ -105,6 +109,7 @@ func (c *cutter) configure(h hints) {
 func (c *cutter) run(ctx context.Context) {
 	c.timer = time.NewTimer(time.Hour)
 	defer c.timer.Stop()
+	defer c.readable()
 	failures := 0
 	for ctx.Err() == nil {
 		began, again := time.Now(), c.link.again()
@@ -230,6 +235,10 @@ func (c *cutter) take(ctx context.Context, a arrival) error {
 		return fmt.Errorf("%w: sequence %d, delivery %d, after %d, %d", errOrder, a.sequence, a.delivery, c.filling.last, c.read)
 	}
 	c.read = a.delivery
+	if err := format.Check(a.format, record.Format); err != nil {
+		return c.stopAt(ctx, a, err)
+	}
+	c.readable()
 	now := time.Now()
 	fresh := c.filling.empty()
 	c.filling.add(a, c.next, now)
@@ -245,6 +254,17 @@ func (c *cutter) take(ctx context.Context, a arrival) error {
 		return c.elapsed(ctx)
 	}
 	return nil
+}
+
+// stopAt cuts what comes before a message of a newer format, whose records nobody here can count. It and what comes after it
+// wait in the log: nothing is cut over it, so nothing behind it is delivered out of order, and nothing of it trimmed.
+func (c *cutter) stopAt(ctx context.Context, a arrival, newer error) error {
+	if !c.filling.empty() {
+		if err := c.publish(ctx, batch.ReasonFormat); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("read the record log: message %d: %w", a.sequence, newer)
 }
 
 // arm sets size and deadline of the batch from the present hints.
@@ -344,11 +364,27 @@ func (c *cutter) tell(ctx context.Context, err error, failures int) {
 		level = slog.LevelWarn
 	}
 	c.log.Log(ctx, level, "beginning again at the cursor", "reason", err)
+	if errors.Is(err, format.ErrNewer) {
+		c.stuck = true
+		c.refused.Note(c.thing(), err)
+	}
+}
+
+// readable says that what could not be read before can be now, or is another's to read.
+func (c *cutter) readable() {
+	if c.stuck {
+		c.stuck = false
+		c.refused.Note(c.thing(), nil)
+	}
+}
+
+func (c *cutter) thing() string {
+	return fmt.Sprintf("delivery stream %s, leg %s, shard %d", c.source.Stream, c.leg, c.source.Shard)
 }
 
 // isStuck tells what goes on until somebody does something about it.
 func isStuck(err error) bool {
-	return errors.Is(err, errShortLog) || errors.Is(err, batch.ErrNewerFormat)
+	return errors.Is(err, errShortLog) || errors.Is(err, format.ErrNewer)
 }
 
 // rest waits before the next begin; a new connection ends the wait.

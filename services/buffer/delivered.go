@@ -10,6 +10,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -106,7 +107,7 @@ func firstAfter(ctx context.Context, batches jetstream.Stream, k key, floor uint
 			return batch.Descriptor{}, fmt.Errorf("read the first undelivered batch: %w", err)
 		}
 		d, err := batch.Decode(m.Data)
-		if err != nil && !errors.Is(err, batch.ErrNewerFormat) {
+		if err != nil && !errors.Is(err, format.ErrNewer) {
 			sequence = m.Sequence + 1
 			continue
 		}

@@ -19,6 +19,7 @@ type filling struct {
 	messages      int
 	records       int
 	bytes         int64
+	format        int       // the newest of the messages'
 	oldest        time.Time // arrival, by JetStream's clock
 	newest        time.Time
 	began         time.Time // when the oldest was read, by the local clock
@@ -39,6 +40,7 @@ func (f *filling) add(a arrival, next uint64, now time.Time) {
 	f.messages++
 	f.records += a.records
 	f.bytes += a.bytes
+	f.format = max(f.format, a.format)
 }
 
 // due is when the interval has passed since the oldest message arrived. JetStream's clock and the local one may differ:
@@ -55,11 +57,15 @@ func (f *filling) due(interval time.Duration) time.Time {
 func (f *filling) end() uint64 { return f.last + f.pendingAtLast }
 
 func (f *filling) descriptor(reason batch.Reason) batch.Descriptor {
-	return batch.Descriptor{
+	d := batch.Descriptor{
 		First: f.first, Last: f.last, Messages: f.messages, Records: f.records, Bytes: f.bytes,
 		Missing: f.last - f.first + 1 - uint64(f.messages),
 		Oldest:  f.oldest.UTC(), Newest: f.newest.UTC(), Reason: reason,
 	}
+	if f.format > 1 {
+		d.RecordFormat = f.format
+	}
+	return d
 }
 
 // grown is the size that a batch is filled to when the size hint is reached and so many batches wait for the sink. It is

@@ -20,6 +20,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 	"hydrant/shared/record"
@@ -95,12 +96,18 @@ type running struct {
 // serve runs a replica of the buffer until the test ends or stop is called.
 func (r *rig) serve(changes ...func(*Config)) *running {
 	r.Helper()
+	return r.serveTelling(nil, changes...)
+}
+
+// serveTelling runs a replica that notes what it leaves alone.
+func (r *rig) serveTelling(refused *format.Refused, changes ...func(*Config)) *running {
+	r.Helper()
 	cfg := r.config()
 	for _, change := range changes {
 		change(&cfg)
 	}
 	registry, logged := prometheus.NewRegistry(), new(logBuffer)
-	s, err := New(cfg, service.Runtime{Log: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: registry})
+	s, err := New(cfg, service.Runtime{Log: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: registry, Refused: refused})
 	r.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -45,6 +45,7 @@ type arrival struct {
 	time     time.Time
 	bytes    int64
 	records  int
+	format   int // of the message
 }
 
 // start is where a reader begins: at a sequence, or, when that is 0, at the first message that arrived at or after since.
@@ -186,6 +187,7 @@ func arrivalOf(m *nats.Msg) (arrival, error) {
 		time:     meta.Timestamp,
 		bytes:    int64(size),
 		records:  record.Count(m.Header, size),
+		format:   record.FormatOf(m.Header),
 	}, nil
 }
 

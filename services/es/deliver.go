@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/format"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/recordlog"
 )
@@ -58,7 +59,9 @@ func (d *destination) Deliver(ctx context.Context, a delivery.Attempt) (delivery
 		return delivery.Result{}, internal(fmt.Errorf("version %d of the delivery stream has no search destination", a.Stream.Version))
 	}
 	t := &try{destination: d, Attempt: a, log: d.log.With("stream", a.Batch.Stream, "batch", a.Batch.ID())}
-	t.ledger = t.startLedger()
+	if err := t.startLedger(); err != nil {
+		return delivery.Result{}, err
+	}
 	result, err := t.deliver(ctx)
 	if err != nil {
 		return delivery.Result{}, t.classify(ctx, err)
@@ -76,17 +79,23 @@ type try struct {
 	doubt  *delivery.Error // whether documents are in a former place too
 }
 
-// startLedger goes on from what earlier attempts found out, if that can be read.
-func (t *try) startLedger() *ledger {
+// startLedger goes on from what earlier attempts found out, if that can be read. What a newer version found out is not passed
+// over: the batch is left to that version.
+func (t *try) startLedger() (err error) {
+	t.ledger = newLedger(t.Batch.First)
 	if len(t.Progress) == 0 {
-		return newLedger(t.Batch.First)
+		return nil
 	}
 	l, err := readProgress(t.Progress, t.Batch)
-	if err != nil {
+	switch {
+	case errors.Is(err, format.ErrNewer):
+		return err
+	case err != nil:
 		t.log.Warn("everything in the batch is sent again", "error", err)
-		return newLedger(t.Batch.First)
+	default:
+		t.ledger = l
 	}
-	return l
+	return nil
 }
 
 func (t *try) to() *types.AmazonopensearchserviceDestinationDescription {

@@ -160,7 +160,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	return &Service{
 		cfg: cfg, log: rt.Log, metrics: newMetrics(rt.Metrics, points),
 		parts: objectstore.NewBuffers(cfg.Settings), buffers: newBuffers(cfg.requests(), cfg.BulkSize),
-		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log},
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log, Refused: rt.Refused},
 	}, nil
 }
 

@@ -10,10 +10,11 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/format"
 )
 
-// progressFormat is the version of what is kept between two attempts. A build that reads another begins anew, which sends
-// again what is in the index already and is refused there.
+// progressFormat is the version of what is kept between two attempts. A build that reads an older one begins anew, which sends
+// again what is in the index already and is refused there; one that reads a newer one leaves the batch alone.
 const progressFormat = 1
 
 // mostProgress bounds what unpacks from it: it is kept by us, and yet comes from outside. Reasons take 1 MB at the most
@@ -117,6 +118,11 @@ var errProgress = errors.New("what was kept of earlier attempts cannot be read")
 
 // readProgress undoes progress. The ledger is one that the batch can have, or there is an error.
 func readProgress(data []byte, d batch.Descriptor) (*ledger, error) {
+	if len(data) > 0 {
+		if err := format.Check(int(data[0]), progressFormat); err != nil {
+			return nil, fmt.Errorf("what was kept of earlier attempts: %w", err)
+		}
+	}
 	if len(data) == 0 || data[0] != progressFormat {
 		return nil, fmt.Errorf("%w: it is of another format", errProgress)
 	}

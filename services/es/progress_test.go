@@ -2,13 +2,16 @@ package es
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"testing"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/format"
 )
 
 // someLedger is one of n messages, in all states.
@@ -115,6 +118,15 @@ func TestProgressUnpacks(t *testing.T) {
 		got, err := readProgress(p, d)
 		check(t, err)
 		wantEqual(t, "what is pending", got.tally().pending, c.records/2)
+	}
+}
+
+// What a newer version found out is not passed over: documents without ids would be indexed again.
+func TestProgressOfANewerVersion(t *testing.T) {
+	_, d := someLedger(t, 3, rand.New(rand.NewPCG(1, 2)))
+	try := &try{destination: &destination{log: slog.New(slog.DiscardHandler)}, Attempt: delivery.Attempt{Batch: d, Progress: []byte{progressFormat + 1, 7}}}
+	if err := try.startLedger(); !errors.Is(err, format.ErrNewer) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"hydrant/shared/format"
 )
 
 // apiFailure is an error as the API answers it.
@@ -39,12 +41,12 @@ const (
 	codeValidation             = "ValidationException"
 )
 
-func refusal(code, format string, args ...any) *apiFailure {
-	return &apiFailure{code: code, message: fmt.Sprintf(format, args...), status: http.StatusBadRequest}
+func refusal(code, words string, args ...any) *apiFailure {
+	return &apiFailure{code: code, message: fmt.Sprintf(words, args...), status: http.StatusBadRequest}
 }
 
-func invalidArgument(format string, args ...any) *apiFailure {
-	return refusal(codeInvalidArgument, format, args...)
+func invalidArgument(words string, args ...any) *apiFailure {
+	return refusal(codeInvalidArgument, words, args...)
 }
 
 // notBuilt refuses what the API has and this version of Hydrant has not, rather than accept and ignore it.
@@ -60,8 +62,8 @@ func serviceUnavailable(message string, cause error) *apiFailure {
 }
 
 // refuseBody refuses a request of which the rest is not read.
-func refuseBody(format string, args ...any) *apiFailure {
-	e := serviceUnavailable(fmt.Sprintf(format, args...), nil)
+func refuseBody(words string, args ...any) *apiFailure {
+	e := serviceUnavailable(fmt.Sprintf(words, args...), nil)
 	e.hangUp = true
 	return e
 }
@@ -81,6 +83,9 @@ func asFailure(err error) *apiFailure {
 	var e *apiFailure
 	if errors.As(err, &e) {
 		return e
+	}
+	if errors.Is(err, format.ErrNewer) {
+		return newerFormat(err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return serviceUnavailable("The request was not finished in time. Try again.", err)

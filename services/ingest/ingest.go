@@ -105,7 +105,8 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: runtime.Log, registry: runtime.Metrics, points: points, model: constraints, resumeAfter: resumeAfter}
+	s := &Service{cfg: cfg, log: runtime.Log, registry: runtime.Metrics, points: points, model: constraints, resumeAfter: resumeAfter,
+		session: session.Session{Refused: runtime.Refused}}
 	metrics, err := newAPIMetrics(runtime.Metrics, memory, points, s.exists)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -111,7 +112,7 @@ func (a *api) storedBy(ctx context.Context, d *catalog.DeliveryStream) error {
 	switch {
 	case err == nil && found.ID == d.ID:
 		return nil
-	case err == nil, errors.Is(err, catalog.ErrNotFound), errors.Is(err, catalog.ErrNewerFormat):
+	case err == nil, errors.Is(err, catalog.ErrNotFound), errors.Is(err, format.ErrNewer):
 		return refusal(codeResourceInUse, "Firehose %s under accountId %s already exists", d.Name, a.cfg.AccountID)
 	}
 	return err
@@ -176,7 +177,7 @@ func (a *api) find(ctx context.Context, name string) (*catalog.DeliveryStream, e
 }
 
 // newerFormat is about a delivery stream that a newer replica keeps: another call may reach that one.
-func newerFormat(err error) error {
+func newerFormat(err error) *apiFailure {
 	return serviceUnavailable("The delivery stream cannot be used by this version of Hydrant: upgrade it.", err)
 }
 

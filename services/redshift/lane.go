@@ -3,12 +3,13 @@ package redshift
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
-	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/staging"
 )
 
@@ -144,9 +145,14 @@ func (l *lane) newest(ctx context.Context) (*catalog.DeliveryStream, error) {
 // its retries again.
 func (l *lane) recall(ctx context.Context, q queue, collected []*staging.Object) (objects []*object) {
 	for i, c := range collected {
+		var o *object
 		kept, err := l.retries.Read(ctx, retryKey(c.Batch))
-		if errors.Is(err, batch.ErrNewerFormat) {
+		if err == nil {
+			o, err = recalled(c, kept)
+		}
+		if errors.Is(err, format.ErrNewer) {
 			l.log.Error("staged object handed back: what is kept of its failures cannot be read", "batch", c.Batch, "error", err)
+			l.view.Refused.Note(l.failuresThing(), err)
 			q.HandBack(l.cfg.RetryMax, c)
 			continue
 		}
@@ -159,9 +165,15 @@ func (l *lane) recall(ctx context.Context, q queue, collected []*staging.Object)
 		if kept.Damaged != nil {
 			l.log.Error("what is kept of the object's failures is replaced: it cannot be read", "batch", c.Batch, "error", kept.Damaged)
 		}
-		objects = append(objects, recalled(c, kept))
+		l.view.Refused.Note(l.failuresThing(), nil)
+		objects = append(objects, o)
 	}
 	return objects
+}
+
+// failuresThing is what those who run the service know the failures that are kept as.
+func (l *lane) failuresThing() string {
+	return fmt.Sprintf("failures of staged objects of delivery stream %s", l.stream.Name)
 }
 
 // tidy removes old rows of the ledger, now and then, after all that waited was tried: what is in the ledger, and was not acknowledged,

@@ -2,10 +2,12 @@ package redshift
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/staging"
 )
@@ -23,6 +25,9 @@ type object struct {
 
 // progress is what is kept of an object's failures, for whoever tries it next.
 type progress struct {
+	// Format is that of what is kept: 1, which is left out, or what a later version needs. It is refused where it is not known, since the
+	// next failure written down would drop what is not known of it.
+	Format int `json:"format,omitempty"`
 	// Alone tells that it failed when it was loaded by itself, so that it is not loaded with others again.
 	Alone bool `json:"alone,omitempty"`
 	// Unanswered tells that a COPY of it was sent and no answer came, so that it may be loaded.
@@ -32,20 +37,30 @@ type progress struct {
 	AsideID batch.ID `json:"aside_id,omitempty"`
 }
 
+// progressFormat is the format of progress that this build writes, and the newest it reads.
+const progressFormat = 1
+
 // retryKey is what an object's failures are kept under. The batch that it is of may have failures of another leg.
 func retryKey(id batch.ID) batch.ID { return batch.ID(names.LegRedshift) + "." + id }
 
 // recalled puts what is kept of the failures of an object beside it. What cannot be read is as none, but for since when. An object that
 // was handed out more often than a failure of it was written down was in the hands of somebody who did not get to say what became of it.
-func recalled(from *staging.Object, f delivery.Failures) *object {
+//
+// It fails for what a newer version wrote.
+func recalled(from *staging.Object, f delivery.Failures) (*object, error) {
 	o := &object{Object: from, before: f}
-	if len(f.Progress) > 0 && json.Unmarshal(f.Progress, &o.progress) != nil {
-		o.progress = progress{}
+	if len(f.Progress) > 0 {
+		if err := format.CheckDocument(f.Progress, progressFormat); errors.Is(err, format.ErrNewer) {
+			return nil, err
+		}
+		if json.Unmarshal(f.Progress, &o.progress) != nil {
+			o.progress = progress{}
+		}
 	}
 	if from.Attempt > o.attempts() {
 		o.progress.Unanswered = true
 	}
-	return o
+	return o, nil
 }
 
 // over tells that the retry duration has passed since the object's first failure. One that never failed is given one try and,

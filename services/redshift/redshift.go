@@ -153,6 +153,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	}
 	return &Service{
 		cfg: cfg, log: rt.Log, points: points, metrics: newMetrics(rt.Metrics, points), parts: objectstore.NewBuffers(cfg.Settings),
+		session: session.Session{Refused: rt.Refused},
 	}, nil
 }
 

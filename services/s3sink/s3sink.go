@@ -145,7 +145,7 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, log: rt.Log, buffers: objectstore.NewBuffers(cfg.Settings), metrics: map[names.Leg]*delivery.Metrics{},
-		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log},
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log, Refused: rt.Refused},
 	}
 	for _, l := range legs() {
 		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)

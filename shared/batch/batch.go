@@ -9,18 +9,16 @@ package batch
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
+	"hydrant/shared/record"
 )
 
 // Format is the version of the forms below that this build writes, and the newest it reads.
 const Format = 1
-
-// ErrNewerFormat is returned for what a later version of Hydrant wrote.
-var ErrNewerFormat = errors.New("written by a newer version of Hydrant: upgrade this process")
 
 // Reason says why a batch was cut.
 type Reason string
@@ -30,6 +28,7 @@ const (
 	ReasonSize     Reason = "size"     // the size hint, or the larger effective size of a backlog, was reached
 	ReasonInterval Reason = "interval" // the interval hint was reached
 	ReasonGap      Reason = "gap"      // everything in the range was gone before it could be cut
+	ReasonFormat   Reason = "format"   // the next message is of a format that the buffer does not know
 )
 
 // ID names a batch: <stream id>.<leg>.<shard>.<first>-<last>.
@@ -56,6 +55,10 @@ type Descriptor struct {
 	Oldest time.Time `json:"oldest"` // arrival of the first and the last message there is, by JetStream's clock
 	Newest time.Time `json:"newest"`
 	Reason Reason    `json:"reason"`
+
+	// RecordFormat is the newest format of the batch's messages (record.Format), and absent where that is 1. A sink that does not
+	// know it hands the batch back before it has delivered anything of it.
+	RecordFormat int `json:"record_format,omitempty"`
 }
 
 // ID returns the batch's name.
@@ -79,6 +82,9 @@ func Decode(data []byte) (Descriptor, error) {
 	var d Descriptor
 	if err := decode(data, &d); err != nil {
 		return Descriptor{}, fmt.Errorf("batch descriptor: %w", err)
+	}
+	if err := format.Check(d.RecordFormat, record.Format); err != nil {
+		return Descriptor{}, fmt.Errorf("batch descriptor: its records were %w", err)
 	}
 	if d.StreamID == "" || d.Leg == "" || d.First == 0 || d.Last < d.First {
 		return Descriptor{}, fmt.Errorf("batch descriptor: not a range of a stream: %.200q", data)
@@ -144,16 +150,9 @@ func DecodeDelivery(data []byte) (Delivery, error) {
 	return d, nil
 }
 
-// decode looks at the version before anything else, so that a newer form is named as such and not as a syntax error.
 func decode(data []byte, into any) error {
-	var version struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	if err := format.CheckDocument(data, Format); err != nil {
 		return err
-	}
-	if version.Format > Format {
-		return fmt.Errorf("%w (format %d, known up to %d)", ErrNewerFormat, version.Format, Format)
 	}
 	return json.Unmarshal(data, into)
 }

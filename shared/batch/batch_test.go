@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
+	"hydrant/shared/record"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -122,13 +124,28 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		{"a form that looks different", `{"format":7,"stream":{"name":"a"},"first":"one","shard":[]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := batch.Decode([]byte(c.data)); !errors.Is(err, batch.ErrNewerFormat) || !strings.Contains(err.Error(), "format") {
+			if _, err := batch.Decode([]byte(c.data)); !errors.Is(err, format.ErrNewer) || !strings.Contains(err.Error(), "format") {
 				t.Errorf("a descriptor gives %v", err)
 			}
-			if _, err := batch.DecodeDelivery([]byte(c.data)); !errors.Is(err, batch.ErrNewerFormat) {
+			if _, err := batch.DecodeDelivery([]byte(c.data)); !errors.Is(err, format.ErrNewer) {
 				t.Errorf("a delivery gives %v", err)
 			}
 		})
+	}
+}
+
+// A batch whose messages only a newer version can read says so itself, before any of it is delivered.
+func TestNewerRecordsAreRefused(t *testing.T) {
+	d := batch.Descriptor{Stream: "a", StreamID: "x", Leg: "s3", First: 1, Last: 2, RecordFormat: record.Format}
+	for known, want := range map[int]error{record.Format: nil, record.Format + 1: format.ErrNewer} {
+		d.RecordFormat = known
+		data, err := d.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := batch.Decode(data); !errors.Is(err, want) {
+			t.Errorf("records of format %d: %v", known, err)
+		}
 	}
 }
 
@@ -147,7 +164,7 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := batch.Decode([]byte(c.data))
-			if err == nil || errors.Is(err, batch.ErrNewerFormat) || d != (batch.Descriptor{}) {
+			if err == nil || errors.Is(err, format.ErrNewer) || d != (batch.Descriptor{}) {
 				t.Errorf("read as %+v, %v", d, err)
 			}
 		})

@@ -21,9 +21,8 @@ import (
 
 // Errors of the catalog.
 var (
-	ErrExists      = errors.New("delivery stream exists")
-	ErrNotFound    = errors.New("delivery stream not found")
-	ErrNewerFormat = errors.New("written by a newer version of Hydrant: upgrade this process")
+	ErrExists   = errors.New("delivery stream exists")
+	ErrNotFound = errors.New("delivery stream not found")
 )
 
 // Catalog reads and changes the documents.
@@ -66,6 +65,15 @@ func (c *Catalog) Read(ctx context.Context, name names.Stream) (*DeliveryStream,
 }
 
 func (c *Catalog) read(ctx context.Context, name names.Stream) (*DeliveryStream, uint64, error) {
+	return c.get(ctx, name, decode)
+}
+
+// readWhole refuses what read passes over.
+func (c *Catalog) readWhole(ctx context.Context, name names.Stream) (*DeliveryStream, uint64, error) {
+	return c.get(ctx, name, decodeWhole)
+}
+
+func (c *Catalog) get(ctx context.Context, name names.Stream, decode func([]byte) (*DeliveryStream, error)) (*DeliveryStream, uint64, error) {
 	entry, err := c.kv.Get(ctx, name.Key())
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return nil, 0, fmt.Errorf("%w: %s", ErrNotFound, name)
@@ -79,9 +87,12 @@ func (c *Catalog) read(ctx context.Context, name names.Stream) (*DeliveryStream,
 
 // Update changes the document with change, which may be called several times, each time on a copy of its own of what is
 // stored then, and whose error ends the update.
+//
+// A document with a member that this build does not know is left as it is, whatever its format: writing it back would drop what
+// a newer version put there. That is format.ErrNewer too.
 func (c *Catalog) Update(ctx context.Context, name names.Stream, change func(*DeliveryStream) error) (*DeliveryStream, error) {
 	for {
-		d, revision, err := c.read(ctx, name)
+		d, revision, err := c.readWhole(ctx, name)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -242,14 +244,38 @@ func TestReadRefusesNewerFormat(t *testing.T) {
 	if _, err := c.kv.Put(t.Context(), names.Stream("a.b").Key(), []byte(`{"format":5,"name":"a.b"}`)); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := c.Read(t.Context(), "a.b"); !errors.Is(err, ErrNewerFormat) || d != nil {
+	if d, err := c.Read(t.Context(), "a.b"); !errors.Is(err, format.ErrNewer) || d != nil {
 		t.Errorf("read %+v, %v", d, err)
 	}
-	if _, err := c.Update(t.Context(), "a.b", func(*DeliveryStream) error { t.Error("called"); return nil }); !errors.Is(err, ErrNewerFormat) {
+	if _, err := c.Update(t.Context(), "a.b", func(*DeliveryStream) error { t.Error("called"); return nil }); !errors.Is(err, format.ErrNewer) {
 		t.Errorf("an update gives %v", err)
 	}
-	if err := c.Remove(t.Context(), "a.b", "x"); !errors.Is(err, ErrNewerFormat) {
+	if err := c.Remove(t.Context(), "a.b", "x"); !errors.Is(err, format.ErrNewer) {
 		t.Errorf("a removal gives %v", err)
+	}
+}
+
+// A member that a newer version wrote in a document of a format that is known is not lost by being passed over.
+func TestUpdateKeepsWhatItDoesNotKnow(t *testing.T) {
+	_, js := prepared(t)
+	c := opened(t, js)
+	for _, data := range []string{
+		`{"format":2,"name":"a.b","status":"ACTIVE","colour":"green"}`,
+		`{"format":2,"name":"a.b","status":"ACTIVE","destination":{"s3":{"BucketARN":"arn:aws:s3:::b","Colour":"green"}}}`,
+	} {
+		if _, err := c.kv.Put(t.Context(), names.Stream("a.b").Key(), []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := c.Read(t.Context(), "a.b"); err != nil || d.Status != "ACTIVE" {
+			t.Errorf("read %+v, %v", d, err)
+		}
+		_, err := c.Update(t.Context(), "a.b", func(*DeliveryStream) error { t.Error("called"); return nil })
+		if !errors.Is(err, format.ErrNewer) || !strings.Contains(strings.ToLower(err.Error()), "colour") {
+			t.Errorf("an update gives %v", err)
+		}
+		if entry, err := c.kv.Get(t.Context(), names.Stream("a.b").Key()); err != nil || string(entry.Value()) != data {
+			t.Errorf("stored is %s, %v", entry.Value(), err)
+		}
 	}
 }
 

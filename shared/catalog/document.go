@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/go-json-experiment/json"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -211,18 +213,23 @@ func (d Destination) format() int {
 	return 2
 }
 
-func decode(data []byte) (*DeliveryStream, error) {
-	var version struct {
-		Format int `json:"format"`
+func decode(data []byte) (*DeliveryStream, error) { return read(data) }
+
+// decodeWhole refuses a document of which it would lose something.
+func decodeWhole(data []byte) (*DeliveryStream, error) {
+	d, err := read(data, json.RejectUnknownMembers(true))
+	if errors.Is(err, json.ErrUnknownName) {
+		return nil, fmt.Errorf("%w: %w", format.ErrNewer, err)
 	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	return d, err
+}
+
+func read(data []byte, options ...json.Options) (*DeliveryStream, error) {
+	if err := format.CheckDocument(data, Format); err != nil {
 		return nil, fmt.Errorf("delivery stream's document: %w", err)
 	}
-	if version.Format > Format {
-		return nil, fmt.Errorf("delivery stream's document: %w (format %d, known up to %d)", ErrNewerFormat, version.Format, Format)
-	}
 	d := new(DeliveryStream)
-	if err := json.Unmarshal(data, d); err != nil {
+	if err := json.Unmarshal(data, d, options...); err != nil {
 		return nil, fmt.Errorf("delivery stream's document: %w", err)
 	}
 	return d, nil

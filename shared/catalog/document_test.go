@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -182,7 +183,7 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := decode([]byte(c.data))
-			if d != nil || err == nil || errors.Is(err, ErrNewerFormat) != c.newer {
+			if d != nil || err == nil || errors.Is(err, format.ErrNewer) != c.newer {
 				t.Errorf("read as %+v, %v", d, err)
 			}
 		})
@@ -372,6 +373,23 @@ func TestBucket(t *testing.T) {
 	for arn, want := range map[string]string{"arn:aws:s3:::my.bucket-1": "my.bucket-1", "arn:aws-cn:s3:::x": "x", "plain": "plain", "": ""} {
 		if got := Bucket(arn); got != want {
 			t.Errorf("%q has bucket %q, want %q", arn, got, want)
+		}
+	}
+}
+
+// A document of any earlier version is read whole, or nobody could change it after an upgrade.
+func TestNothingOfEarlierDocumentsIsUnknown(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeWhole(data); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

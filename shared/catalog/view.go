@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/format"
 	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
 )
@@ -22,6 +23,9 @@ const (
 
 // View is a local copy of the catalog that follows it while Run runs.
 type View struct {
+	// Refused is told of documents that a newer version wrote. It is set before Run, or stays nil.
+	Refused *format.Refused
+
 	catalog *Catalog
 	log     *slog.Logger
 
@@ -142,6 +146,7 @@ func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) 
 	}
 	v.advance(entry.Revision())
 	v.mu.Unlock()
+	v.Refused.Note("delivery stream "+string(name), err)
 	if changed != nil {
 		changed(name)
 	}

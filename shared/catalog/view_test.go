@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"hydrant/shared/format"
 	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
@@ -207,7 +208,7 @@ func TestNewerFormatIsLeftOut(t *testing.T) {
 	if all := v.All(); len(all) != 1 || all["ours"] == nil {
 		t.Errorf("the view has %v", all)
 	}
-	if err := v.Unreadable("newer"); !errors.Is(err, ErrNewerFormat) {
+	if err := v.Unreadable("newer"); !errors.Is(err, format.ErrNewer) {
 		t.Errorf("the newer document gives %v", err)
 	}
 	if v.Unreadable("broken") == nil || v.Unreadable("ours") != nil || v.Unreadable("absent") != nil {
@@ -222,7 +223,7 @@ func TestNewerFormatIsLeftOut(t *testing.T) {
 	// An update by a newer version takes a delivery stream out; going back brings it in again.
 	put("ours", `{"format":5,"name":"ours"}`)
 	fresh()
-	if v.Get("ours") != nil || !errors.Is(v.Unreadable("ours"), ErrNewerFormat) {
+	if v.Get("ours") != nil || !errors.Is(v.Unreadable("ours"), format.ErrNewer) {
 		t.Errorf("the view has %+v, unreadable: %v", v.Get("ours"), v.Unreadable("ours"))
 	}
 	data, err := encode(document("ours"))

@@ -21,14 +21,12 @@ import (
 	"strings"
 	"time"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
 // Format is the version of the documents that this build writes, and the newest it reads.
 const Format = 1
-
-// ErrNewerFormat is returned for what a later version of Hydrant wrote.
-var ErrNewerFormat = errors.New("written by a newer version of Hydrant: upgrade this program")
 
 // Metrics of the guide that are not of one destination. Those are named <destination>.Bytes and so on: Delivered.
 const (
@@ -137,14 +135,8 @@ func (d Datapoint) Encode() ([]byte, error) {
 
 // Decode reads a document. One of a newer version is refused, not guessed at.
 func Decode(data []byte) (Datapoint, error) {
-	var version struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	if err := format.CheckDocument(data, Format); err != nil {
 		return Datapoint{}, fmt.Errorf("datapoint: %w", err)
-	}
-	if version.Format > Format {
-		return Datapoint{}, fmt.Errorf("datapoint: %w (format %d, known up to %d)", ErrNewerFormat, version.Format, Format)
 	}
 	var d Datapoint
 	if err := json.Unmarshal(data, &d); err != nil {

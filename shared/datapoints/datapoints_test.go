@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -577,7 +578,7 @@ func TestRegistry(t *testing.T) {
 }
 
 func TestNewerFormat(t *testing.T) {
-	if _, err := Decode([]byte(`{"format":2,"samples":"many"}`)); !errors.Is(err, ErrNewerFormat) {
+	if _, err := Decode([]byte(`{"format":2,"samples":"many"}`)); !errors.Is(err, format.ErrNewer) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
@@ -268,7 +268,7 @@ func FuzzDetail(f *testing.F) {
 }
 
 func TestDecodeLogEntry(t *testing.T) {
-	if _, err := DecodeLogEntry([]byte(`{"format":2,"time":7}`)); !errors.Is(err, batch.ErrNewerFormat) {
+	if _, err := DecodeLogEntry([]byte(`{"format":2,"time":7}`)); !errors.Is(err, format.ErrNewer) {
 		t.Errorf("of a newer version: %v", err)
 	}
 	if _, err := DecodeLogEntry([]byte(`hello`)); err == nil {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -33,6 +34,11 @@ func newLane(r *Runner, stream names.Stream, id names.StreamID, cancel context.C
 
 func (l *lane) stop() { l.cancel() }
 
+// thing is what Config.Refused knows the lane's batches as.
+func (l *lane) thing() string {
+	return fmt.Sprintf("batches of delivery stream %s, leg %s", l.stream, l.runner.cfg.Leg)
+}
+
 // wake ends a rest, because the configuration changed and may have healed what failed.
 func (l *lane) wake() {
 	l.mu.Lock()
@@ -50,6 +56,7 @@ func (l *lane) signal() {
 
 func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 	var workers sync.WaitGroup
+	defer l.runner.view.Refused.Note(l.thing(), nil)
 	defer workers.Wait()
 	l.open(ctx, batches)
 	for ctx.Err() == nil && l.await(ctx) {

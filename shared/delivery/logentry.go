@@ -10,6 +10,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -47,13 +48,7 @@ type LogEntry struct {
 
 // DecodeLogEntry reads an entry of the stream ERRORS.
 func DecodeLogEntry(data []byte) (LogEntry, error) {
-	var version struct {
-		Format int `json:"format"`
-	}
-	err := json.Unmarshal(data, &version)
-	if err == nil && version.Format > LogFormat {
-		err = batch.ErrNewerFormat
-	}
+	err := format.CheckDocument(data, LogFormat)
 	var entry LogEntry
 	if err == nil {
 		err = json.Unmarshal(data, &entry)

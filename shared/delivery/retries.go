@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
@@ -77,7 +78,7 @@ func (r *retries) read(ctx context.Context, id batch.ID) (kept, error) {
 		return kept{}, err
 	}
 	e, err := decodeRetry(entry.Value())
-	if errors.Is(err, batch.ErrNewerFormat) {
+	if errors.Is(err, format.ErrNewer) {
 		return kept{}, err
 	}
 	// An entry that no version of Hydrant wrote still says that the batch had failed when it was stored. Going on from
@@ -130,14 +131,8 @@ func (r retry) encode() ([]byte, error) {
 }
 
 func decodeRetry(data []byte) (retry, error) {
-	var version struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	if err := format.CheckDocument(data, RetriesFormat); err != nil {
 		return retry{}, fmt.Errorf("entry of %s: %w", names.RetriesBucket, err)
-	}
-	if version.Format > RetriesFormat {
-		return retry{}, fmt.Errorf("entry of %s: %w (format %d, known up to %d)", names.RetriesBucket, batch.ErrNewerFormat, version.Format, RetriesFormat)
 	}
 	var e retry
 	if err := json.Unmarshal(data, &e); err != nil {

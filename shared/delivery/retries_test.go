@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -298,7 +299,7 @@ func TestNewerRetryIsRefused(t *testing.T) {
 	t.Parallel()
 	i := install(t)
 	i.put(anID, `{"format":2,"attempts":{"a":1}}`)
-	if k, err := i.retries().read(t.Context(), anID); !errors.Is(err, batch.ErrNewerFormat) || k.revision != 0 || !strings.Contains(err.Error(), "RETRIES") {
+	if k, err := i.retries().read(t.Context(), anID); !errors.Is(err, format.ErrNewer) || k.revision != 0 || !strings.Contains(err.Error(), "RETRIES") {
 		t.Errorf("read as %+v, %v", k, err)
 	}
 }

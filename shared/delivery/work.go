@@ -12,6 +12,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/faultpoint"
+	"hydrant/shared/format"
 	"hydrant/shared/jspull"
 )
 
@@ -100,14 +101,19 @@ func (w *work) deliver(ctx context.Context) {
 	result, err := w.destination.Deliver(ctx, Attempt{
 		Batch: d, Stream: stream, Number: w.attempt, FailedSince: w.before.FirstFailure, Progress: w.before.Progress, Held: w.held,
 	})
-	if errors.Is(err, ErrNotHeld) {
+	switch {
+	case errors.Is(err, ErrNotHeld):
 		w.log.Warn("attempt given up", "error", err) // who has the batch now sees to it
+		return
+	case errors.Is(err, format.ErrNewer): // a failure of this process: the batch's own clock does not start
+		w.unreadable(err)
 		return
 	}
 	if err != nil {
 		w.fail(ctx, d, stream, classify(ctx, err))
 		return
 	}
+	w.view.Refused.Note(w.lane.thing(), nil)
 	w.succeed(ctx, d, stream, result)
 }
 
@@ -147,7 +153,7 @@ func (w *work) recall(ctx context.Context, d batch.Descriptor) (err error) {
 // unrecalled hands the batch back because nobody knows whether it failed before. An attempt all the same could start the
 // clock of its retries again.
 func (w *work) unrecalled(ctx context.Context, err error) {
-	if errors.Is(err, batch.ErrNewerFormat) {
+	if errors.Is(err, format.ErrNewer) {
 		w.unreadable(err)
 		return
 	}
@@ -180,6 +186,7 @@ func (w *work) keep(ctx context.Context, d batch.Descriptor, e *Error) {
 // newer version waits for an upgrade; anything else was never a batch.
 func (w *work) unreadable(err error) {
 	w.log.Error("batch handed back: it cannot be read", "error", err)
+	w.view.Refused.Note(w.lane.thing(), err)
 	w.lane.failed(Permanent, w.attempt)
 	w.handBack(w.cfg.MaxDelay)
 }

@@ -11,6 +11,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -278,7 +279,7 @@ func TestOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.WaitFor(t, "the view has the newer document", func() bool { return r.view.Unreadable("a") != nil })
-	if d, err := own(stream.ID, 1); !errors.Is(err, catalog.ErrNewerFormat) || d != nil {
+	if d, err := own(stream.ID, 1); !errors.Is(err, format.ErrNewer) || d != nil {
 		t.Errorf("the owner is %+v, %v", d, err)
 	}
 	i.server.Stop()
@@ -306,6 +307,37 @@ func TestOutcomeThatCannotBeWrittenDown(t *testing.T) {
 	i.prepare()
 	i.awaitOutcome(id)
 	i.awaitAllAcknowledged(stream)
+}
+
+// Records of a newer version are no failure of the destination's: the batch waits, its clock does not start, and nobody is told of
+// a failed delivery.
+func TestBatchWithNewerRecords(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	stream := i.stream("a")
+	to := newDestination(func(context.Context, Attempt) (Result, error) {
+		return Result{}, failWithNewer()
+	})
+	cfg := testConfig()
+	cfg.KeepRetries = true
+	r := i.run(cfg, to)
+	id := i.cut(describe(stream, 0))
+	natstest.WaitFor(t, "the batch is tried again", func() bool { return len(to.tried(id)) > 1 })
+	if n := i.waiting(stream); n != 1 {
+		t.Errorf("%d batches wait, want 1", n)
+	}
+	for _, a := range to.tried(id) {
+		if !a.FailedSince.IsZero() {
+			t.Errorf("attempt %d counts from %s", a.Number, a.FailedSince)
+		}
+	}
+	if log := r.log.String(); !strings.Contains(log, "format 2, known up to 1") {
+		t.Error("the log does not say why")
+	}
+}
+
+func failWithNewer() error {
+	return &Error{Class: Retryable, Code: "InternalError", Message: "words", Err: fmt.Errorf("read: %w", format.Check(2, 1))}
 }
 
 // What nobody can read keeps nobody from the rest, and is not thrown away: a newer version may have written it.

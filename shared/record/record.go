@@ -4,6 +4,9 @@
 // it is exactly what an S3 object will contain. The header Hydrant-Lengths tells where one record ends and the next
 // begins; a message without it, or with one that does not add up to the payload, is one record, so a plain
 // `nats pub records.demo.0 hello` is a valid put.
+//
+// A later version may write messages that are other than that. They have the header Hydrant-Format, with its number: who reads
+// a log asks CheckFormat before anything else, and neither counts nor delivers what it does not know.
 package record
 
 import (
@@ -14,11 +17,33 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 )
 
 // LengthsHeader is the header of a message in the record log that gives its records' lengths.
 const LengthsHeader = "Hydrant-Lengths"
+
+// FormatHeader is the header of a message that is not as this package says, and gives the number of the format that it has. A
+// message without it, or with one that is no number, has format 1: this one.
+const FormatHeader = "Hydrant-Format"
+
+// Format is the newest format of a message that this build reads, and the one that it writes.
+const Format = 1
+
+// FormatOf is the format that a message says it has.
+func FormatOf(h nats.Header) int {
+	found := 1
+	for _, value := range h.Values(FormatHeader) {
+		if n, err := strconv.Atoi(value); err == nil {
+			found = max(found, n)
+		}
+	}
+	return found
+}
+
+// CheckFormat returns format.ErrNewer for a message whose records this build cannot tell apart.
+func CheckFormat(h nats.Header) error { return format.Check(FormatOf(h), Format) }
 
 // Limits of a put, those of the Firehose API.
 const (

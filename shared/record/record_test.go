@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"hydrant/shared/format"
 	"hydrant/shared/names"
 	"hydrant/shared/record"
 )
@@ -245,5 +246,29 @@ func BenchmarkCount(b *testing.B) {
 		if record.Count(h, size) != 500 {
 			b.Fatal("wrong count")
 		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		value []string
+		newer bool
+	}{
+		{"none", nil, false},
+		{"this one", []string{"1"}, false},
+		{"the next", []string{"2"}, true},
+		{"beside another", []string{"1", "2"}, true},
+		{"no number", []string{"gzip"}, false},
+		{"no whole number", []string{"2.0"}, false},
+		{"more than a number holds", []string{"99999999999999999999999999"}, false},
+		{"negative", []string{"-7"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := record.CheckFormat(nats.Header{record.FormatHeader: c.value})
+			if errors.Is(err, format.ErrNewer) != c.newer || (err != nil) != c.newer {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hydrant/shared/batch"
+	"hydrant/shared/record"
 )
 
 // Reader reads the messages of one batch, one after the other, at the pace of whoever reads. It belongs to one goroutine
@@ -95,6 +96,9 @@ func (r *Reader) advance(ctx context.Context) (*nats.Msg, error) {
 	r.pull.messages++
 	if sequence < r.next {
 		return nil, fmt.Errorf("the log answered with message %d", sequence)
+	}
+	if err := record.CheckFormat(m.Header); err != nil {
+		return nil, fmt.Errorf("message %d: %w", sequence, err)
 	}
 	r.next = sequence + 1
 	if sequence > r.batch.Last {

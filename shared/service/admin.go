@@ -12,10 +12,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hydrant/shared/format"
 )
 
 // Admin is the port for those who run a service: /healthz answers 200 while the process lives, /readyz 200 or 503 with
-// the reason, /metrics in Prometheus' form.
+// the reason, /metrics in Prometheus' form. A service that is ready and leaves something alone, because a newer version wrote it,
+// names that in /readyz, one thing a line, and counts it in hydrant_newer_format_refused.
 type Admin struct {
 	listener net.Listener
 	server   *http.Server
@@ -23,11 +26,14 @@ type Admin struct {
 }
 
 // NewAdmin listens at addr.
-func NewAdmin(addr string, metrics prometheus.Gatherer, ready func() error, log *slog.Logger) (*Admin, error) {
+func NewAdmin(addr string, metrics *prometheus.Registry, ready func() error, refused *format.Refused, log *slog.Logger) (*Admin, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("--admin-addr (HYDRANT_ADMIN_ADDR): %w", err)
 	}
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hydrant_newer_format_refused", Help: "Things that are left alone because a newer version of Hydrant wrote them.",
+	}, func() float64 { return float64(len(refused.List())) }))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n")
@@ -38,6 +44,9 @@ func NewAdmin(addr string, metrics prometheus.Gatherer, ready func() error, log 
 			return
 		}
 		_, _ = io.WriteString(w, "ready\n")
+		for _, line := range refused.List() {
+			_, _ = io.WriteString(w, "left alone: "+line+"\n")
+		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	server := &http.Server{

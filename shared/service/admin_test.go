@@ -21,7 +21,7 @@ func serve(t *testing.T, ready func() error) (*Admin, func()) {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "hydrant_test_total", Help: "A test."})
 	c.Add(7)
 	registry.MustRegister(c)
-	a, err := NewAdmin("127.0.0.1:0", registry, ready, slog.New(slog.DiscardHandler))
+	a, err := NewAdmin("127.0.0.1:0", registry, ready, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAdminEnds(t *testing.T) {
 
 func TestAdminPortTaken(t *testing.T) {
 	a, _ := serve(t, func() error { return nil })
-	_, err := NewAdmin(a.Addr(), prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
+	_, err := NewAdmin(a.Addr(), prometheus.NewRegistry(), nil, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "HYDRANT_ADMIN_ADDR") || !strings.Contains(err.Error(), a.Addr()) {
 		t.Errorf("error is %v", err)
 	}
@@ -135,7 +135,7 @@ func TestAdminPortTaken(t *testing.T) {
 
 // Its failure is told, so that what runs beside it ends too.
 func TestAdminFailure(t *testing.T) {
-	a, err := NewAdmin("127.0.0.1:0", prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
+	a, err := NewAdmin("127.0.0.1:0", prometheus.NewRegistry(), nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,24 +13,24 @@ import (
 // healthTimeout is how long a service may take to say that it is ready: less than an engine gives a health check.
 const healthTimeout = 3 * time.Second
 
-// AskHealth asks the service whose admin port listens at addr whether it is ready. The error says why it is not, or why that
-// cannot be known. It is for health checks of images that hold nothing but the program.
-func AskHealth(ctx context.Context, addr string) error {
+// AskHealth asks the service whose admin port listens at addr whether it is ready, and returns its answer. The error says why it
+// is not, or why that cannot be known. It is for health checks of images that hold nothing but the program.
+func AskHealth(ctx context.Context, addr string) (string, error) {
 	reachable, err := reachableAt(addr)
 	if err != nil {
-		return err
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable+"/readyz", nil)
 	if err != nil {
-		return fmt.Errorf("--admin-addr (HYDRANT_ADMIN_ADDR): %w", err)
+		return "", fmt.Errorf("--admin-addr (HYDRANT_ADMIN_ADDR): %w", err)
 	}
 	// No proxy of the environment: the question is to this machine.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	return readiness(answer)
@@ -54,10 +54,11 @@ func reachableAt(addr string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-func readiness(answer *http.Response) error {
-	reason, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
+func readiness(answer *http.Response) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
+	text = bytes.TrimSpace(text)
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready (%s): %s", answer.Status, bytes.TrimSpace(reason))
+		return "", fmt.Errorf("not ready (%s): %s", answer.Status, text)
 	}
-	return err
+	return string(text), err
 }

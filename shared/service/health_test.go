@@ -32,9 +32,12 @@ func TestAskHealth(t *testing.T) {
 		{"no port", "127.0.0.1", "HYDRANT_ADMIN_ADDR"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := AskHealth(t.Context(), c.addr)
+			answer, err := AskHealth(t.Context(), c.addr)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			if err == nil && answer != "ready" {
+				t.Errorf("the answer is %q", answer)
 			}
 		})
 	}
@@ -48,7 +51,7 @@ func TestAskHealthOfSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	if err := AskHealth(t.Context(), silent.Addr().String()); err == nil {
+	if _, err := AskHealth(t.Context(), silent.Addr().String()); err == nil {
 		t.Error("it is healthy")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"hydrant/shared/format"
 	"hydrant/shared/settings"
 )
 
@@ -46,6 +47,7 @@ func (c LogConfig) Logger(w io.Writer) *slog.Logger {
 type Runtime struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	Refused *format.Refused // what the services leave alone because a newer version wrote it; may be nil
 }
 
 // program is what Main parses: a service's settings and those of the process around it.
@@ -75,14 +77,15 @@ func Main[C any](name, description string, build func(C, Runtime) (Service, erro
 	log := p.Log.Logger(os.Stderr).With("service", name)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s, err := build(p.Service, Runtime{Log: log, Metrics: registry})
+	refused := new(format.Refused)
+	s, err := build(p.Service, Runtime{Log: log, Metrics: registry, Refused: refused})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := runWithAdmin(ctx, s, p.AdminAddr, registry, log); err != nil {
+	if err := runWithAdmin(ctx, s, p.AdminAddr, registry, refused, log); err != nil {
 		log.Error("stopped", "error", err)
 		return 1
 	}
@@ -92,17 +95,18 @@ func Main[C any](name, description string, build func(C, Runtime) (Service, erro
 
 // health is what the program does with --health. It returns the exit status.
 func health(name, addr string) int {
-	if err := AskHealth(context.Background(), addr); err != nil {
+	answer, err := AskHealth(context.Background(), addr)
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1
 	}
-	_, _ = fmt.Fprintln(os.Stdout, "ready")
+	_, _ = fmt.Fprintln(os.Stdout, answer)
 	return 0
 }
 
 // runWithAdmin runs the service beside its admin server. Either's failure ends the other.
-func runWithAdmin(ctx context.Context, s Service, addr string, registry *prometheus.Registry, log *slog.Logger) error {
-	admin, err := NewAdmin(addr, registry, s.Ready, log)
+func runWithAdmin(ctx context.Context, s Service, addr string, registry *prometheus.Registry, refused *format.Refused, log *slog.Logger) error {
+	admin, err := NewAdmin(addr, registry, s.Ready, refused, log)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,14 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/format"
 )
 
 // Session is a service's session with NATS. Its zero value is one that is not open yet.
 type Session struct {
+	// Refused is told which delivery streams are left alone, because a newer version wrote their documents. It may be nil.
+	Refused *format.Refused
+
 	conn atomic.Pointer[nats.Conn]
 	view atomic.Pointer[catalog.View]
 }
@@ -58,6 +62,7 @@ func (s *Session) Open(ctx context.Context, cfg broker.Config, name string, log 
 		conn.Close()
 		return Handles{}, err
 	}
+	h.View.Refused = s.Refused
 	s.view.Store(h.View)
 	return h, nil
 }

@@ -16,6 +16,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
+	"hydrant/shared/format"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
 	"hydrant/shared/session"
@@ -27,6 +28,7 @@ type Sink struct {
 	NATS    broker.Config
 	Points  *datapoints.Recorder
 	Log     *slog.Logger
+	Refused *format.Refused // is told what a newer version wrote; may be nil
 
 	session session.Session
 }
@@ -44,6 +46,7 @@ func (s *Sink) Ready() error { return s.session.Ready() }
 // Run delivers until ctx ends, with one runner for each leg, which runners makes. While NATS is away it waits, and is not
 // ready. It fails when waiting would not help.
 func (s *Sink) Run(ctx context.Context, runners func(Open) []*delivery.Runner) error {
+	s.session.Refused = s.Refused
 	opened, err := s.session.Open(ctx, s.NATS, "hydrant-"+s.Program, s.Log)
 	if err != nil {
 		return err

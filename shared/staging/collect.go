@@ -3,6 +3,7 @@ package staging
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -195,6 +196,7 @@ func (q *Queue) admit(ctx context.Context, m *nats.Msg, asked time.Time) {
 		q.discard(ctx, m, d)
 		return
 	}
+	q.view.Refused.Note(q.thing(), nil)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	o := q.held[d.Batch]
@@ -206,8 +208,12 @@ func (q *Queue) admit(ctx context.Context, m *nats.Msg, asked time.Time) {
 	o.join(m, meta, asked)
 }
 
+// thing is what those who run the service know the announcements as.
+func (q *Queue) thing() string { return fmt.Sprintf("staged objects of delivery stream %s", q.stream) }
+
 func (q *Queue) unreadable(m *nats.Msg, err error) {
 	q.log.Error("announcement of a staged object handed back: it cannot be read", "error", err)
+	q.view.Refused.Note(q.thing(), err)
 	q.putBack(m, unreadableDelay)
 }
 

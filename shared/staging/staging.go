@@ -107,6 +107,7 @@ func (q *Queue) Close() {
 	q.telling.Wait()
 	q.HandBack(0, q.holding()...)
 	q.giveUpTurn()
+	q.view.Refused.Note(q.thing(), nil)
 }
 
 // holding returns what is held.
