@@ -216,7 +216,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if permanent(err) {
+		if Permanent(err) {
 			return err
 		}
 		if attempt%20 == 0 {
@@ -238,9 +238,9 @@ func tellReplicas(ctx context.Context, js jetstream.JetStream, cfg Config, log *
 	return ctx.Err()
 }
 
-// permanent tells the answers that no waiting will change: a request that JetStream understood and refused, and an
+// Permanent tells the answers that no waiting will change: a request that JetStream understood and refused, and an
 // account without JetStream. Where a cluster is starting or changing, the same request may succeed a little later.
-func permanent(err error) bool {
+func Permanent(err error) bool {
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return true
 	}

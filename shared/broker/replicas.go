@@ -9,14 +9,14 @@ import (
 	"hydrant/shared/names"
 )
 
-// catalogStream has the number of replicas of the installation. It is the first that is made, and the first that is changed.
-const catalogStream = "KV_" + names.CatalogBucket
+// CatalogStream is the stream of the catalog's bucket. It has the number of replicas of the installation. It is the first that is made, and the first that is changed.
+const CatalogStream = "KV_" + names.CatalogBucket
 
 // Replicas returns of how many servers each stream of the installation is kept on. That is a property of the installation, which
 // the setting decides when it is made, and "hydrant replicas" changes; a service that is started with another number goes by
 // the installation's.
 func Replicas(ctx context.Context, js jetstream.JetStream) (int, error) {
-	stream, err := js.Stream(ctx, catalogStream)
+	stream, err := js.Stream(ctx, CatalogStream)
 	if err != nil {
 		return 0, fmt.Errorf("read the number of replicas: %w", err)
 	}
