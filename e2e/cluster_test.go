@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -307,9 +308,10 @@ func (c *clustered) hydrant(args ...string) string {
 	defer cancel()
 	command := exec.CommandContext(ctx, c.Program("hydrant"), args...) // #nosec G204 -- the test's own arguments
 	command.Env = append(command.Environ(), "HYDRANT_NATS_URL="+c.NATS)
-	out, err := command.Output()
-	if err != nil {
-		c.t.Fatalf("hydrant %s: %v\n%s", strings.Join(args, " "), err, out)
+	var out, problems bytes.Buffer
+	command.Stdout, command.Stderr = &out, &problems
+	if err := command.Run(); err != nil {
+		c.t.Fatalf("hydrant %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
 	}
-	return string(out)
+	return out.String()
 }
