@@ -23,6 +23,7 @@ type project struct {
 	name  string
 	env   []string
 	scale map[string]int
+	files []string // beside compose.yaml
 
 	apiAddr, s3Addr, redshiftAddr string
 }
@@ -87,7 +88,11 @@ func (p *project) kill(container string) {
 
 func (p *project) compose(ctx context.Context, args ...string) string {
 	p.t.Helper()
-	return p.docker(ctx, append([]string{"compose", "--file", composeFile(), "--project-name", p.name}, args...)...)
+	command := []string{"compose", "--project-name", p.name}
+	for _, file := range append([]string{"compose.yaml"}, p.files...) {
+		command = append(command, "--file", filepath.Join("..", "..", file))
+	}
+	return p.docker(ctx, append(command, args...)...)
 }
 
 func (p *project) docker(ctx context.Context, args ...string) string {
@@ -103,5 +108,3 @@ func (p *project) docker(ctx context.Context, args ...string) string {
 	}
 	return out.String()
 }
-
-func composeFile() string { return filepath.Join("..", "..", "compose.yaml") }
