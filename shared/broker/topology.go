@@ -48,10 +48,13 @@ const DuplicateWindow = 2 * time.Minute
 // this process, which has all of a stream's settings in it, may have put the former one back.
 func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) error {
 	for changed := true; changed; {
-		if err := ensureBuckets(ctx, js, cfg.Replicas, bucketConfigs()[:1]); err != nil {
-			return err
-		}
 		replicas, err := Replicas(ctx, js)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := ensureBuckets(ctx, js, cfg.Replicas, bucketConfigs()[:1]); err != nil {
+				return err
+			}
+			continue // what there is now may be another service's, with its number
+		}
 		if err != nil {
 			return err
 		}
