@@ -56,10 +56,11 @@ func freeAddr(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// environment is this process's own, without the settings of whoever runs the test. The file .env could hold them too.
+// environment is this process's own, without the settings of whoever runs the test, but for the tag of the images. The
+// file .env could hold them too.
 func environment() []string {
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "HYDRANT_") || strings.HasPrefix(v, "COMPOSE_")
+		return strings.HasPrefix(v, "HYDRANT_") && !strings.HasPrefix(v, "HYDRANT_VERSION=") || strings.HasPrefix(v, "COMPOSE_")
 	})
 	return append(own, "COMPOSE_DISABLE_ENV_FILE=1")
 }
