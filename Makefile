@@ -28,7 +28,7 @@ SEED     ?= $(shell date +%s)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build all programs into bin/
@@ -93,7 +93,15 @@ compose-test: ## start compose.yaml, then scale and kill it under load for DURAT
 
 .PHONY: compose-run
 compose-run:
-	cd e2e && go test -count=1 -timeout 30m -v -run TestCompose ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 30m -v -run '^TestCompose$$' ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED)
+
+.PHONY: compose-cluster-test
+compose-cluster-test: ## the same for compose.cluster.yaml: each of its three NATS servers is killed under load
+	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-cluster-run
+
+.PHONY: compose-cluster-run
+compose-cluster-run:
+	cd e2e && go test -count=1 -timeout 15m -v -run '^TestComposeCluster$$' ./compose -compose.run -compose.seed=$(SEED)
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in eleven minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir

@@ -17,6 +17,7 @@ import (
 	"hydrant/hydrant/logs"
 	"hydrant/hydrant/metrics"
 	"hydrant/hydrant/redrive"
+	"hydrant/hydrant/replicas"
 	"hydrant/hydrant/status"
 	"hydrant/shared/service"
 	"hydrant/shared/settings"
@@ -32,6 +33,7 @@ type commands struct {
 	Logs     logs.Command     `cmd:"" help:"Show the error log of a delivery stream: what failed, why, and what to do."`
 	Metrics  metrics.Command  `cmd:"" help:"Show the metrics of a delivery stream over time: what came, what was delivered, how fast."`
 	Redrive  redrive.Command  `cmd:"" help:"Deliver anew what a destination did not take and was set aside in S3: load what error manifests name into Redshift, index failed documents again."`
+	Replicas replicas.Command `cmd:"" help:"Show on how many NATS servers each stream is kept, or change it: hydrant replicas 3. Safe to repeat; services run on."`
 	S3Server s3ServerCommand  `cmd:"" name:"s3-server" hidden:"" help:"The S3 server that run starts as a child process."`
 	Version  kong.VersionFlag `name:"version" help:"Print the version and stop."`
 }

@@ -23,6 +23,7 @@ type project struct {
 	name  string
 	env   []string
 	scale map[string]int
+	files []string // beside compose.yaml
 
 	apiAddr, s3Addr, redshiftAddr string
 }
@@ -55,10 +56,11 @@ func freeAddr(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// environment is this process's own, without the settings of whoever runs the test. The file .env could hold them too.
+// environment is this process's own, without the settings of whoever runs the test, but for the tag of the images. The
+// file .env could hold them too.
 func environment() []string {
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "HYDRANT_") || strings.HasPrefix(v, "COMPOSE_")
+		return strings.HasPrefix(v, "HYDRANT_") && !strings.HasPrefix(v, "HYDRANT_VERSION=") || strings.HasPrefix(v, "COMPOSE_")
 	})
 	return append(own, "COMPOSE_DISABLE_ENV_FILE=1")
 }
@@ -87,7 +89,11 @@ func (p *project) kill(container string) {
 
 func (p *project) compose(ctx context.Context, args ...string) string {
 	p.t.Helper()
-	return p.docker(ctx, append([]string{"compose", "--file", composeFile(), "--project-name", p.name}, args...)...)
+	command := []string{"compose", "--project-name", p.name}
+	for _, file := range append([]string{"compose.yaml"}, p.files...) {
+		command = append(command, "--file", filepath.Join("..", "..", file))
+	}
+	return p.docker(ctx, append(command, args...)...)
 }
 
 func (p *project) docker(ctx context.Context, args ...string) string {
@@ -103,5 +109,3 @@ func (p *project) docker(ctx context.Context, args ...string) string {
 	}
 	return out.String()
 }
-
-func composeFile() string { return filepath.Join("..", "..", "compose.yaml") }

@@ -222,7 +222,7 @@ func (g *gate) dueStreams() []*streamShare {
 	return due
 }
 
-// lookAt reads what the logs of a delivery stream hold, as the store counts it: on every replica. A log that is gone, with
+// lookAt reads what the logs of a delivery stream hold, on one server, as the store is counted. A log that is gone, with
 // its delivery stream, holds nothing.
 func (g *gate) lookAt(ctx context.Context, s *streamShare) error {
 	g.mu.Lock()
@@ -237,8 +237,7 @@ func (g *gate) lookAt(ctx context.Context, s *streamShare) error {
 		if err != nil {
 			return fmt.Errorf("read the size of %s: %w", log.JetStream(), err)
 		}
-		info := stream.CachedInfo()
-		stored += int64(info.State.Bytes) * int64(max(info.Config.Replicas, 1))
+		stored += int64(stream.CachedInfo().State.Bytes)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

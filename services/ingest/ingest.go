@@ -179,7 +179,7 @@ func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
 	}
 	cycle := &lifecycle{
 		js: js, catalog: open.Catalog, view: view, refresher: refresher,
-		replicas: s.cfg.NATS.Replicas, patience: s.resumeAfter, log: s.log,
+		patience: s.resumeAfter, log: s.log,
 		wake: make(chan struct{}, 1),
 	}
 	a := &api{

@@ -48,7 +48,6 @@ type lifecycle struct {
 	js        jetstream.JetStream
 	catalog   *catalog.Catalog
 	view      *catalog.View
-	replicas  int
 	patience  time.Duration // resumeAfter, but for tests
 	log       *slog.Logger
 	refresher *refresher
@@ -193,10 +192,10 @@ var errActiveAlready = errors.New("the delivery stream is ACTIVE already")
 // createLog makes one log. It is no error if it is there, from another replica or from a try whose answer was lost.
 func (l *lifecycle) createLog(ctx context.Context, d *catalog.DeliveryStream, log names.Log) error {
 	for range mostOrphans {
-		_, err := l.js.CreateStream(ctx, broker.LogConfig(log, d.Retention(), l.replicas))
+		err := broker.CreateLog(ctx, l.js, broker.LogConfig(log, d.Retention(), 1))
 		var refused *jetstream.APIError
 		switch {
-		case err == nil, errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		case err == nil:
 			return nil
 		case errors.As(err, &refused) && refused.ErrorCode == codeSubjectOverlap:
 			if err := l.evict(ctx, d, log.Subject()); err != nil {

@@ -196,7 +196,7 @@ func (s *site) lateCycle(r *replica) *lifecycle {
 	refresher := newRefresher(view.Freshen)
 	s.run(refresher.run)
 	return &lifecycle{
-		js: s.js, catalog: s.catalog(), view: view, refresher: refresher, replicas: 1, patience: time.Hour, log: discard(), wake: make(chan struct{}, 1),
+		js: s.js, catalog: s.catalog(), view: view, refresher: refresher, patience: time.Hour, log: discard(), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -279,7 +279,7 @@ func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
 		return view.Freshen(ctx)
 	})
 	s.run(refresher.run)
-	l := &lifecycle{js: s.js, catalog: s.catalog(), view: view, refresher: refresher, replicas: 1, log: discard()}
+	l := &lifecycle{js: s.js, catalog: s.catalog(), view: view, refresher: refresher, log: discard()}
 	if err := l.remove(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,10 @@ type Config struct {
 	NATSURL        string        `name:"nats-url" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
 	NATSCreds      string        `name:"nats-creds" help:"File with NATS credentials (.creds)."`
 	NATSCA         string        `name:"nats-ca" help:"File with the certificate authority of the NATS servers."`
-	NATSMonitorURL string        `name:"nats-monitor-url" help:"Monitoring address of the NATS server, for example http://127.0.0.1:8222. With it, Hydrant checks that the server syncs every write before it acknowledges, and reads the limit of its store."`
+	NATSMonitorURL string        `name:"nats-monitor-url" help:"Monitoring addresses of the NATS servers, separated by commas, for example http://127.0.0.1:8222. With them, Hydrant checks that the servers sync every write before they acknowledge, and reads how full their stores are, and their limits."`
 	AllowUnsynced  bool          `name:"allow-unsynced" help:"Start on a NATS server that acknowledges before data is on disk. A power failure then loses acknowledged records."`
-	StoreBytes     int64         `name:"store-bytes" default:"0" help:"Size of the JetStream store (max_file_store) in bytes. 0 means what the account's limit or the monitoring address says."`
-	Replicas       int           `name:"replicas" default:"1" help:"JetStream replicas of every stream that Hydrant makes: 1, 3 or 5."`
+	StoreBytes     int64         `name:"store-bytes" default:"0" help:"Size of the JetStream store (max_file_store) of each NATS server in bytes. 0 means what the account's limit or the monitoring address says."`
+	Replicas       int           `name:"replicas" default:"1" help:"JetStream replicas of every stream of a new installation: 1, 3 or 5. \"hydrant replicas\" changes those of one that is there."`
 	Retention      time.Duration `name:"retention" default:"24h" help:"How long a record is kept for delivery; new delivery streams take it over."`
 }
 
@@ -48,12 +48,28 @@ func (c Config) Validate() error {
 			return fmt.Errorf("--nats-url (HYDRANT_NATS_URL): %s is not accepted; use addresses such as nats://127.0.0.1:4222, separated by commas", redact(c.NATSURL))
 		}
 	}
-	if c.NATSMonitorURL != "" {
-		if u, err := parse(c.NATSMonitorURL); err != nil || u.Scheme != "http" && u.Scheme != "https" {
-			return fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %s is not accepted; use an address such as http://127.0.0.1:8222", redact(c.NATSMonitorURL))
+	return c.validateMonitors()
+}
+
+func (c Config) validateMonitors() error {
+	for _, address := range c.monitors() {
+		if u, err := parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %s is not accepted; use addresses such as http://127.0.0.1:8222, separated by commas", redact(c.NATSMonitorURL))
 		}
 	}
 	return nil
+}
+
+// monitors are the monitoring addresses.
+func (c Config) monitors() []string {
+	if c.NATSMonitorURL == "" {
+		return nil
+	}
+	addresses := strings.Split(c.NATSMonitorURL, ",")
+	for i := range addresses {
+		addresses[i] = strings.TrimSpace(addresses[i])
+	}
+	return addresses
 }
 
 // Connect returns a connection that is or will be made: while NATS cannot be reached it goes on trying, and publishing
@@ -195,12 +211,12 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 	for attempt := 0; ; attempt++ {
 		err := ensureTopology(ctx, js, cfg)
 		if err == nil {
-			return nil
+			return tellReplicas(ctx, js, cfg, log)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if permanent(err) {
+		if Permanent(err) {
 			return err
 		}
 		if attempt%20 == 0 {
@@ -212,9 +228,19 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 	}
 }
 
-// permanent tells the answers that no waiting will change: a request that JetStream understood and refused, and an
+// tellReplicas says where the setting is not what counts. Whether it can is not worth a failure to start.
+func tellReplicas(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.Logger) error {
+	replicas, err := Replicas(ctx, js)
+	if err == nil && replicas != cfg.Replicas {
+		log.Warn("the installation has another number of replicas than --replicas (HYDRANT_REPLICAS) says, and keeps it: hydrant replicas changes it",
+			"installation", replicas, "setting", cfg.Replicas)
+	}
+	return ctx.Err()
+}
+
+// Permanent tells the answers that no waiting will change: a request that JetStream understood and refused, and an
 // account without JetStream. Where a cluster is starting or changing, the same request may succeed a little later.
-func permanent(err error) bool {
+func Permanent(err error) bool {
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return true
 	}

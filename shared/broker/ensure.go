@@ -34,30 +34,36 @@ func tellingBytes(ctx context.Context, js jetstream.JetStream, cfg Config) int64
 	return min(max(store.Limit/tellingShare, leastTellingBytes), mostTellingBytes)
 }
 
-// ensureStream makes a stream that is missing, and brings one that is there up to date.
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+// ensureStream makes a stream that is missing, brings one that is there up to date, and tells whether it did either.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (changed bool, err error) {
 	have, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil // another service was first, with its own settings
-		}
-		return err
+		return true, createStream(ctx, js, want)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	config, changed := upToDate(have.CachedInfo().Config, want)
 	if !changed {
-		return nil
+		return false, nil
 	}
 	_, err = js.UpdateStream(ctx, config)
+	return true, err
+}
+
+// createStream makes a stream. It is no error that another process was first, with its own settings.
+func createStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	_, err := js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil
+	}
 	return err
 }
 
 // upToDate is what is to become of a stream that is there. It has the configured age, since a longer retention must not
-// find descriptors that end earlier; the bounds, which earlier versions did not set, unless somebody else set one; and the
-// subjects of this version.
+// find descriptors that end earlier; the bounds, which earlier versions did not set, unless somebody else set one; the
+// subjects of this version; and no fewer replicas than the installation: "hydrant replicas" may have ended half-way, and takes
+// away the others itself.
 func upToDate(have, want jetstream.StreamConfig) (config jetstream.StreamConfig, changed bool) {
 	config = have
 	config.MaxAge = max(have.MaxAge, want.MaxAge)
@@ -67,9 +73,10 @@ func upToDate(have, want jetstream.StreamConfig) (config jetstream.StreamConfig,
 	if have.MaxMsgsPerSubject <= 0 && want.MaxMsgsPerSubject > 0 {
 		config.MaxMsgsPerSubject = want.MaxMsgsPerSubject
 	}
+	config.Replicas = max(have.Replicas, want.Replicas)
 	config.Subjects = joined(have.Subjects, want.Subjects)
 	changed = config.MaxAge != have.MaxAge || config.MaxMsgs != have.MaxMsgs || config.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
-		!slices.Equal(config.Subjects, have.Subjects)
+		config.Replicas != have.Replicas || !slices.Equal(config.Subjects, have.Subjects)
 	return config, changed
 }
 

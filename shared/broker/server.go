@@ -8,14 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // serverSettings are what a NATS server's monitoring port tells of its JetStream.
 type serverSettings struct {
-	Disabled bool `json:"disabled"` // JetStream does not run, or not yet: the settings are not there
+	Disabled bool  `json:"disabled"` // JetStream does not run, or not yet: the settings are not there
+	Stored   int64 `json:"storage"`
 	Config   struct {
 		SyncAlways bool  `json:"sync_always"`
 		MaxStorage int64 `json:"max_storage"`
@@ -25,7 +25,8 @@ type serverSettings struct {
 // ErrUnsynced means that the NATS server acknowledges messages that a power failure would lose.
 var ErrUnsynced = errors.New("the NATS server does not sync writes before it acknowledges them: set sync_interval: always in its jetstream section, or accept the loss with --allow-unsynced (HYDRANT_ALLOW_UNSYNCED)")
 
-// checkServer refuses a server that it knows not to sync.
+// checkServer refuses servers of which it knows that one does not sync. It waits until one has told; those that cannot be asked
+// then, as one of a cluster that is down, are not checked.
 func checkServer(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.AllowUnsynced {
 		log.Warn("started with --allow-unsynced: a power failure may lose acknowledged records")
@@ -35,20 +36,42 @@ func checkServer(ctx context.Context, cfg Config, log *slog.Logger) error {
 		log.Warn("whether the NATS server syncs its writes is not checked: --nats-monitor-url (HYDRANT_NATS_MONITOR_URL) is not set")
 		return nil
 	}
-	settings, err := readServer(ctx, cfg.NATSMonitorURL)
-	for attempt := 0; err != nil; attempt++ {
+	told, silent := readServers(ctx, cfg)
+	for attempt := 0; len(told) == 0; attempt++ {
 		if attempt%20 == 0 {
-			log.Warn("waiting for the NATS server's monitoring address", "error", err)
+			log.Warn("waiting for the NATS server's monitoring address", "error", silent)
 		}
 		if !pause(ctx, 250*time.Millisecond) {
 			return ctx.Err()
 		}
-		settings, err = readServer(ctx, cfg.NATSMonitorURL)
+		told, silent = readServers(ctx, cfg)
 	}
-	if !settings.Config.SyncAlways {
-		return ErrUnsynced
+	if silent != nil {
+		log.Warn("whether one of the NATS servers syncs its writes is not checked", "error", silent)
+	}
+	for _, settings := range told {
+		if !settings.Config.SyncAlways {
+			return ErrUnsynced
+		}
 	}
 	return nil
+}
+
+// readServers asks all monitoring addresses at once, and returns what those told that answered, and why others did not.
+func readServers(ctx context.Context, cfg Config) (told []serverSettings, silent error) {
+	addresses := cfg.monitors()
+	all, errs := make([]serverSettings, len(addresses)), make([]error, len(addresses))
+	var asking sync.WaitGroup
+	for i, address := range addresses {
+		asking.Go(func() { all[i], errs[i] = readServer(ctx, address) })
+	}
+	asking.Wait()
+	for i, err := range errs {
+		if err == nil {
+			told = append(told, all[i])
+		}
+	}
+	return told, errors.Join(errs...)
 }
 
 func readServer(ctx context.Context, monitorURL string) (serverSettings, error) {
@@ -78,29 +101,3 @@ func readServer(ctx context.Context, monitorURL string) (serverSettings, error) 
 }
 
 var errNoJetStream = errors.New("JetStream does not run on the NATS server, or not yet")
-
-// Store is the state of the JetStream store.
-type Store struct {
-	Used  int64 // bytes
-	Limit int64 // bytes; 0 means not known
-}
-
-// Usage returns how full the store is. The limit is the configured one, or the account's, or the server's.
-func Usage(ctx context.Context, js jetstream.JetStream, cfg Config) (Store, error) {
-	account, err := js.AccountInfo(ctx)
-	if err != nil {
-		return Store{}, fmt.Errorf("read the state of the JetStream store: %w", err)
-	}
-	store := Store{Used: int64(account.Store), Limit: cfg.StoreBytes}
-	if store.Limit == 0 && account.Limits.MaxStore > 0 {
-		store.Limit = account.Limits.MaxStore
-	}
-	if store.Limit == 0 && cfg.NATSMonitorURL != "" {
-		settings, err := readServer(ctx, cfg.NATSMonitorURL)
-		if err != nil {
-			return Store{}, fmt.Errorf("read the limit of the JetStream store: %w", err)
-		}
-		store.Limit = settings.Config.MaxStorage
-	}
-	return store, nil
-}

@@ -43,10 +43,54 @@ const neverReached = 1 << 50
 // DuplicateWindow is how long a put is known again by its Nats-Msg-Id. An id costs the server about 250 bytes.
 const DuplicateWindow = 2 * time.Minute
 
+// ensureTopology makes what is missing, and returns when a look finds nothing to do. The catalog comes first, because it has the
+// number of replicas of all the others. That is read again after each change: it may be another meanwhile, and an update of
+// this process, which has all of a stream's settings in it, may have put the former one back.
 func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) error {
+	for changed := true; changed; {
+		replicas, err := Replicas(ctx, js)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := ensureBuckets(ctx, js, cfg.Replicas, bucketConfigs()[:1]); err != nil {
+				return err
+			}
+			continue // what there is now may be another service's, with its number
+		}
+		if err != nil {
+			return err
+		}
+		if changed, err = ensureStreams(ctx, js, cfg, replicas); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ensureStreams(ctx context.Context, js jetstream.JetStream, cfg Config, replicas int) (changed bool, err error) {
+	for _, s := range streamConfigs(cfg, tellingBytes(ctx, js, cfg)) {
+		s.Replicas = replicas
+		did, err := ensureStream(ctx, js, s)
+		if err != nil {
+			return false, fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+		changed = changed || did
+	}
+	if err := ensureBuckets(ctx, js, replicas, bucketConfigs()); err != nil {
+		return false, err
+	}
+	for _, b := range bucketConfigs()[1:] {
+		did, err := grow(ctx, js, "KV_"+b.Bucket, replicas)
+		if err != nil {
+			return false, fmt.Errorf("bucket %s: %w", b.Bucket, err)
+		}
+		changed = changed || did
+	}
+	return changed, nil
+}
+
+// streamConfigs are the streams of an installation, but those of buckets and logs. Room is about what each that tells of Hydrant itself may hold.
+func streamConfigs(cfg Config, room int64) []jetstream.StreamConfig {
 	// A descriptor outlives the records of its batch by an hour, so that a cursor is never gone while a record that it
 	// covers is still there.
-	room := tellingBytes(ctx, js, cfg)
 	streams := []jetstream.StreamConfig{
 		{Name: names.BatchesStream, Subjects: []string{names.AllBatches}, MaxAge: cfg.Retention + time.Hour},
 		{Name: names.DeliveriesStream, Subjects: names.DeliveriesSubjects(), MaxAge: 14 * 24 * time.Hour},
@@ -55,23 +99,28 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 		{Name: names.MetricsStream, Subjects: []string{names.AllMetrics}, MaxAge: 14 * 24 * time.Hour, MaxMsgs: room / datapointBytes, AllowAtomicPublish: true},
 		retriesConfig(cfg.Retention),
 	}
-	for _, s := range streams {
+	for i := range streams {
+		s := &streams[i]
 		s.Storage = jetstream.FileStorage
 		s.Duplicates = minimalDuplicates
-		s.Replicas = cfg.Replicas
 		s.MaxConsumers = manyConsumers
 		s.AllowDirect = !askedOfLeader(s.Name)
-		if err := ensureStream(ctx, js, s); err != nil {
-			return fmt.Errorf("stream %s: %w", s.Name, err)
-		}
 	}
-	buckets := []jetstream.KeyValueConfig{
+	return streams
+}
+
+// bucketConfigs are the buckets, that of the catalog first.
+func bucketConfigs() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
 		{Bucket: names.CatalogBucket, Description: "delivery streams"},
 		{Bucket: names.InstallationBucket, Description: "the installation"},
 		{Bucket: names.MembersBucket, Description: "live replicas", TTL: MemberTTL},
 	}
+}
+
+func ensureBuckets(ctx context.Context, js jetstream.JetStream, replicas int, buckets []jetstream.KeyValueConfig) error {
 	for _, b := range buckets {
-		b.Replicas = cfg.Replicas
+		b.Replicas = replicas
 		if err := ensureBucket(ctx, js, b); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}

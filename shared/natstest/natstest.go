@@ -36,20 +36,7 @@ type Server struct {
 // Start runs a server until the test ends. Each change is applied to the server's options before it starts.
 func Start(t testing.TB, changes ...func(*server.Options)) *Server {
 	t.Helper()
-	s := &Server{t: t, options: server.Options{
-		ServerName: "natstest",
-		Host:       "127.0.0.1",
-		HTTPHost:   "127.0.0.1",
-		NoLog:      true,
-		NoSigs:     true,
-		JetStream:  true,
-		StoreDir:   t.TempDir(),
-		SyncAlways: true,
-		JetStreamLimits: server.JSLimitOpts{
-			DefaultMaxConsumers:   -1,
-			MaxBatchInflightTotal: 100_000,
-		},
-	}}
+	s := &Server{t: t, options: hydrantOptions(t)}
 	for _, change := range changes {
 		change(&s.options)
 	}
@@ -63,6 +50,25 @@ func Start(t testing.TB, changes ...func(*server.Options)) *Server {
 		if attempt == attempts {
 			t.Fatalf("natstest: %v", err)
 		}
+	}
+}
+
+// hydrantOptions are those of a server as Hydrant expects one, with a store in the test's own temporary folder.
+func hydrantOptions(t testing.TB) server.Options {
+	t.Helper()
+	return server.Options{
+		ServerName: "natstest",
+		Host:       "127.0.0.1",
+		HTTPHost:   "127.0.0.1",
+		NoLog:      true,
+		NoSigs:     true,
+		JetStream:  true,
+		StoreDir:   t.TempDir(),
+		SyncAlways: true,
+		JetStreamLimits: server.JSLimitOpts{
+			DefaultMaxConsumers:   -1,
+			MaxBatchInflightTotal: 100_000,
+		},
 	}
 }
 
@@ -89,7 +95,8 @@ func (s *Server) start() error {
 		return err
 	}
 	running.Start()
-	if !running.ReadyForConnections(startTime) || !running.JetStreamEnabled() {
+	// One of a cluster gets ready for JetStream with the others.
+	if !running.ReadyForConnections(startTime) || options.Cluster.Name == "" && !running.JetStreamEnabled() {
 		running.Shutdown()
 		running.WaitForShutdown()
 		return fmt.Errorf("the server at %s is not ready after %s", s.URL(), startTime)

@@ -36,6 +36,7 @@ const (
 type Options struct {
 	Settings   map[string]string
 	StoreBytes int64 // of the JetStream store; 0 means 4 GiB
+	Cluster    bool  // three NATS servers, where parts are processes: nats, nats-2 and nats-3
 }
 
 // Deployment is an installation that runs until its test ends.
@@ -50,6 +51,8 @@ type Deployment struct {
 	options  Options
 	dir      string
 	ports    ports
+
+	nats []natsServer
 
 	one   *oneProcess
 	parts map[string]*proc.Process // by name, in Processes
@@ -74,7 +77,11 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 		*p = port
 	}
 	d.API, d.S3 = "http://"+local(d.ports.api), "http://"+local(d.ports.s3)
-	d.NATS = "nats://" + local(d.ports.nats)
+	d.nats = []natsServer{{name: "nats", port: d.ports.nats, monitor: d.ports.monitor}}
+	if options.Cluster {
+		d.nats = cluster(t, d.nats[0])
+	}
+	d.NATS = d.natsURL()
 	if kind == OneProcess {
 		for name, value := range options.Settings {
 			t.Setenv(name, value)
@@ -168,17 +175,15 @@ func logger(t testing.TB) *slog.Logger {
 
 func (d *Deployment) startProcesses() {
 	d.t.Helper()
-	config := filepath.Join(d.dir, "nats.conf")
-	must(d.t, os.WriteFile(config, NATSConfig(local(d.ports.nats), local(d.ports.monitor), filepath.Join(d.dir, "nats"), d.options.StoreBytes), 0o600))
 	env := []string{
-		"HYDRANT_NATS_URL=" + d.NATS, "HYDRANT_NATS_MONITOR_URL=http://" + local(d.ports.monitor),
+		"HYDRANT_NATS_URL=" + d.NATS, "HYDRANT_NATS_MONITOR_URL=" + d.monitorURL(),
 		"HYDRANT_S3_ENDPOINT=" + d.S3, "HYDRANT_S3_PATH_STYLE=true",
 		"HYDRANT_S3_ACCESS_KEY_ID=local", "HYDRANT_S3_SECRET_ACCESS_KEY=localsecret",
 	}
 	for name, value := range d.options.Settings {
 		env = append(env, name+"="+value)
 	}
-	d.start("nats", "nats-server", local(d.ports.monitor)+"/healthz", nil, "-c", config)
+	d.startNATS()
 	s3dir := filepath.Join(d.dir, "s3")
 	must(d.t, os.MkdirAll(s3dir, 0o750))
 	d.start("s3", "hydrant", "", S3Env(local(d.ports.s3), s3dir), "s3-server", "--alone")
@@ -196,12 +201,6 @@ func S3Env(addr, dir string) []string {
 		"HYDRANT_S3_CHILD_ADDR=" + addr, "HYDRANT_S3_CHILD_DIR=" + dir, "HYDRANT_S3_CHILD_REGION=us-east-1",
 		"HYDRANT_S3_CHILD_ACCESS_KEY=local", "HYDRANT_S3_CHILD_SECRET_KEY=localsecret",
 	}
-}
-
-// NATSConfig is the configuration that Hydrant asks of a NATS server.
-func NATSConfig(addr, monitor, dir string, storeBytes int64) []byte {
-	return fmt.Appendf(nil, "listen: %q\nhttp: %q\nping_interval: 20s\nping_max: 2\njetstream { store_dir: %q, sync_interval: always, max_file_store: %d }\n",
-		addr, monitor, dir, storeBytes)
 }
 
 func (d *Deployment) start(name, program, ready string, env []string, args ...string) {
@@ -313,6 +312,9 @@ func (d *Deployment) read(url string) string {
 	must(d.t, err)
 	return string(body)
 }
+
+// Program is where a program is, for a test that runs it itself.
+func (d *Deployment) Program(name string) string { return d.programs.Path(name) }
 
 // Eventually waits until yes is true, for at most a minute.
 func Eventually(t testing.TB, what string, yes func() bool) {

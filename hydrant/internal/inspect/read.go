@@ -22,6 +22,7 @@ const (
 	forgotten   = 15 * time.Second // after which the server drops a consumer whose reader was killed
 	goodbyeTime = time.Second
 	patience    = 10 * time.Second // with the server between two messages
+	soon        = 50 * time.Millisecond
 )
 
 // errStalled means that the server has messages and does not send them.
@@ -56,9 +57,13 @@ func Read(ctx context.Context, js jetstream.JetStream, stream string, config jet
 
 // drain reads n messages, or fewer if some expire meanwhile.
 func drain(ctx context.Context, conn *nats.Conn, consumer jetstream.Consumer, n uint64, each func(*nats.Msg, *nats.MsgMetadata) error) error {
+	known := time.Now().Add(patience)
 	for n > 0 {
 		want := min(n, chunk)
 		got, err := fetch(ctx, conn, consumer.CachedInfo(), want, each)
+		if got == 0 && errors.Is(err, nats.ErrNoResponders) && time.Now().Before(known) && pause(ctx, soon) {
+			continue // a server of a cluster learns a little later of a consumer that another one has made
+		}
 		if err != nil {
 			return err
 		}
@@ -78,6 +83,17 @@ func drain(ctx context.Context, conn *nats.Conn, consumer jetstream.Consumer, n 
 		}
 	}
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // fetch reads n messages, or fewer if there are no more. It pulls by itself, because the client takes a record whose publisher
