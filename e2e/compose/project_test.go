@@ -24,17 +24,21 @@ type project struct {
 	env   []string
 	scale map[string]int
 
-	apiAddr, s3Addr, redshiftAddr string
+	apiAddr, s3Addr, natsAddr, redshiftAddr, searchAddr string
+
+	takenOver int // batches, from replicas that were killed
 }
 
 // newProject starts nothing. Whatever becomes of the test, nothing of the project is left.
 func newProject(t *testing.T, settings ...string) *project {
 	t.Helper()
-	p := &project{t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t), redshiftAddr: freeAddr(t)}
+	p := &project{
+		t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t), natsAddr: freeAddr(t), redshiftAddr: freeAddr(t), searchAddr: freeAddr(t),
+	}
 	_, port, _ := strings.Cut(p.apiAddr, ":")
 	p.name = "hydrant-test-" + port
-	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+freeAddr(t),
-		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "COMPOSE_PROFILES=redshift")
+	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+p.natsAddr,
+		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "HYDRANT_PUBLISH_ELASTICSEARCH="+p.searchAddr, "COMPOSE_PROFILES="+profiles())
 	p.env = append(p.env, settings...)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -43,6 +47,13 @@ func newProject(t *testing.T, settings ...string) *project {
 		p.compose(context.Background(), "down", "--volumes", "--remove-orphans", "--timeout", "20")
 	})
 	return p
+}
+
+func profiles() string {
+	if *search {
+		return "redshift,elasticsearch"
+	}
+	return "redshift"
 }
 
 // freeAddr is chosen here and not by the engine, which would choose another whenever a container starts again.
@@ -87,7 +98,7 @@ func (p *project) kill(container string) {
 
 func (p *project) compose(ctx context.Context, args ...string) string {
 	p.t.Helper()
-	return p.docker(ctx, append([]string{"compose", "--file", composeFile(), "--project-name", p.name}, args...)...)
+	return p.docker(ctx, append([]string{"compose", "--file", composeFile(), "--file", hurriedFile(), "--project-name", p.name}, args...)...)
 }
 
 func (p *project) docker(ctx context.Context, args ...string) string {
@@ -103,5 +114,8 @@ func (p *project) docker(ctx context.Context, args ...string) string {
 	}
 	return out.String()
 }
+
+// hurriedFile changes nothing but how often health is asked for.
+func hurriedFile() string { return filepath.Join("testdata", "hurried.yaml") }
 
 func composeFile() string { return filepath.Join("..", "..", "compose.yaml") }
