@@ -21,8 +21,8 @@ RUN for service in ingest buffer s3sink es redshift; do (cd services/$service &&
 FROM modules AS compiled
 COPY shared shared
 COPY services services
-# Compiled before the version is known, so that another version is linked anew and no more.
-RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go build -trimpath -o /dev/null ./cmd/hydrant-$service) || exit 1; done
+# Compiled, and not linked, before the version is known, so that another version is linked anew and no more.
+RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go list -trimpath -export -f '' ./cmd/hydrant-$service) || exit 1; done
 
 FROM compiled AS services
 ARG VERSION=unknown
@@ -78,7 +78,7 @@ ENTRYPOINT ["/hydrant-redshift"]
 FROM compiled AS hydrant-program
 COPY hydrant hydrant
 ARG GOPROXY
-RUN cd hydrant && go build -trimpath -o /dev/null .
+RUN cd hydrant && go list -trimpath -export -f '' .
 ARG VERSION=unknown
 RUN cd hydrant && go build -trimpath -ldflags "-s -w -X hydrant/shared/settings.Version=$VERSION" -o /out/ .
 
