@@ -23,7 +23,10 @@ func killedAmongOthers(service string) step {
 			p.up()
 		}
 		running := p.containers(service)
-		p.kill(running[rng.IntN(len(running))])
+		one := running[rng.IntN(len(running))]
+		p.docker(p.t.Context(), "pause", one) // so that it keeps what it has, and what it has asked JetStream for
+		p.awaitInHand(service)
+		p.kill(one)
 		p.takesOver(service)
 		p.up()
 	}}

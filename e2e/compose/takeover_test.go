@@ -44,6 +44,21 @@ func (p *project) takesOver(service string) {
 	p.t.Logf("%d batches were in hand when one %s was killed, all delivered by others %s later", held, service, time.Since(began).Round(100*time.Millisecond))
 }
 
+// awaitInHand waits until a sink has batches in hand, for as long as a replica that is paused may be given one that it asked for.
+// That the others alone have some, or nobody, is possible and no failure.
+func (p *project) awaitInHand(service string) {
+	p.t.Helper()
+	deadline := time.Now().Add(ackWait / 2)
+	for time.Now().Before(deadline) {
+		for _, c := range p.consumers(service) {
+			if c.NumAckPending > 0 {
+				return
+			}
+		}
+		p.wait(100 * time.Millisecond)
+	}
+}
+
 // consumers are what JetStream knows of the consumers of a sink.
 func (p *project) consumers(service string) (found []*jetstream.ConsumerInfo) {
 	p.t.Helper()
