@@ -21,8 +21,8 @@ RUN for service in ingest buffer s3sink es redshift; do (cd services/$service &&
 FROM modules AS compiled
 COPY shared shared
 COPY services services
-# Compiled before the version is known, so that another version is linked anew and no more.
-RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go build -trimpath -o /dev/null ./cmd/hydrant-$service) || exit 1; done
+# Compiled, and not linked, before the version is known, so that another version is linked anew and no more.
+RUN for service in ingest buffer s3sink es redshift; do (cd services/$service && go list -trimpath -export ./cmd/hydrant-$service) || exit 1; done
 
 FROM compiled AS services
 ARG VERSION=unknown
@@ -73,14 +73,13 @@ LABEL org.opencontainers.image.title="Hydrant redshift"
 HEALTHCHECK --interval=5s --timeout=5s --start-period=1m CMD ["/hydrant-redshift", "--health"]
 ENTRYPOINT ["/hydrant-redshift"]
 
-# The command-line tools, "hydrant status" and its neighbours. The same program can be all of Hydrant, NATS and S3 included,
-# which is why it is larger than the services.
+# The command-line tools, "hydrant status" and its neighbours, without "hydrant run": in a container each service is one of its own.
 FROM compiled AS hydrant-program
 COPY hydrant hydrant
 ARG GOPROXY
-RUN cd hydrant && go build -trimpath -o /dev/null .
+RUN cd hydrant && go list -trimpath -export -tags toolsonly .
 ARG VERSION=unknown
-RUN cd hydrant && go build -trimpath -ldflags "-s -w -X hydrant/shared/settings.Version=$VERSION" -o /out/ .
+RUN cd hydrant && go build -trimpath -tags toolsonly -ldflags "-s -w -X hydrant/shared/settings.Version=$VERSION" -o /out/ .
 
 FROM scratch AS hydrant
 COPY --from=hydrant-program /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

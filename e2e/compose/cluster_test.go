@@ -16,26 +16,19 @@ func TestComposeCluster(t *testing.T) {
 	p.files = []string{"compose.cluster.yaml"}
 	p.up()
 	p.mustBeKeptThrice()
-	p.create("one", bucket, "one/")
+	one := p.toS3("one")
 	rng := rand.New(rand.NewPCG(*seed, 0))
-	load := p.produce(rng, "one")
+	load := p.produce(rng, one)
 	for _, server := range clusterServers() {
 		t.Log("kill", server)
 		killed(server).do(p, rng) // and waits until all are healthy
 	}
-	load.stop()
-	report := p.verdict(load, bucket)
-	t.Log(report)
-	if err := report.Err(); err != nil {
-		t.Error(err)
-	}
-	if report.Delivered == 0 {
-		t.Error("nothing was delivered, so nothing was tested")
-	}
+	p.allDelivered(load)
+	p.verdict(one.check(load.ledger))
 	p.mustBeKeptThrice()
 }
 
-// mustBeKept asks the tool that an operator would ask.
+// mustBeKeptThrice asks the tool that an operator would ask.
 func (p *project) mustBeKeptThrice() {
 	p.t.Helper()
 	said := p.compose(p.t.Context(), "run", "--rm", "--no-deps", "hydrant", "replicas")

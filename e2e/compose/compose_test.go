@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/producer"
 )
 
@@ -24,6 +25,7 @@ var (
 	duration = flag.Duration("compose.duration", 20*time.Second, "how long to kill and scale at random, after each was done once")
 	version  = flag.String("compose.version", "local", "tag of Hydrant's images, which must be there")
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
+	search   = flag.Bool("compose.search", true, "deliver to Elasticsearch too")
 )
 
 const (
@@ -44,23 +46,40 @@ func TestCompose(t *testing.T) {
 	}
 	p.firstObject()
 	p.firstRow()
-	for _, stream := range []string{"one", "two"} {
-		p.create(stream, bucket, stream+"/")
+	ways := []way{p.toS3("one", "two"), p.toRedshift("rows")}
+	if *search {
+		ways = append(ways, p.toSearch("documents"))
 	}
 
 	t.Logf("seed %d: repeat with make compose-test DURATION=%s SEED=%d", *seed, *duration, *seed)
 	rng := rand.New(rand.NewPCG(*seed, 0))
-	load := p.produce(rng, "one", "two")
-	p.drive(rng, *duration)
-	load.stop()
-	report := p.verdict(load, bucket)
-	t.Log(report)
-	if err := report.Err(); err != nil {
-		t.Error(err)
+	var loads []*load
+	for _, w := range ways {
+		loads = append(loads, p.produce(rng, w))
 	}
-	if report.Delivered == 0 {
-		t.Error("nothing was delivered, so nothing was tested")
+	p.drive(rng, p.steps(), *duration)
+	p.allDelivered(loads...)
+	for n, w := range ways {
+		p.verdict(w.check(loads[n].ledger))
 	}
+	t.Logf("%d batches were in the hands of replicas that were killed, and were taken over", p.takenOver)
+}
+
+// way is where some delivery streams go, and how what is there is compared with what their producers know.
+type way struct {
+	streams   []string
+	documents bool
+	largest   int // bytes of a record; the API's limit if 0
+	check     func(*checker.Ledger) *checker.Report
+}
+
+// toS3 makes delivery streams to S3.
+func (p *project) toS3(streams ...string) way {
+	p.t.Helper()
+	for _, stream := range streams {
+		p.create(stream, bucket, stream+"/")
+	}
+	return way{streams: streams, check: func(ledger *checker.Ledger) *checker.Report { return p.checkObjects(ledger, bucket, "") }}
 }
 
 // firstObject is what a new user does.

@@ -14,6 +14,24 @@ type step struct {
 	do   func(p *project, rng *rand.Rand)
 }
 
+// killedAmongOthers ends one of two or more replicas of a sink, and starts it again only when the others have delivered all that
+// was handed out before.
+func killedAmongOthers(service string) step {
+	return step{"kill one " + service + " of several", func(p *project, rng *rand.Rand) {
+		if p.scale[service] < 2 {
+			p.scale[service] = 2
+			p.up()
+		}
+		running := p.containers(service)
+		one := running[rng.IntN(len(running))]
+		p.docker(p.t.Context(), "pause", one) // so that it keeps what it has, and what it has asked JetStream for
+		p.awaitInHand(service)
+		p.kill(one)
+		p.takesOver(service)
+		p.up()
+	}}
+}
+
 // killed ends one replica of a service, and starts it again some seconds later. What it had in hand is another's meanwhile, or
 // waits for it.
 func killed(service string) step {
@@ -52,14 +70,21 @@ func (p *project) wait(d time.Duration) {
 	}
 }
 
-// drive scales every stage and kills one of each, and then does any of that, at random, for as long as it is told. In the
-// end everything is running.
-func (p *project) drive(rng *rand.Rand, length time.Duration) {
-	p.t.Helper()
-	steps := []step{
-		scaled("s3sink"), scaled("ingest"), scaled("buffer"), killed("s3sink"), killed("ingest"), killed("buffer"), killed("api"),
-		killed("s3"), killed("nats"),
+// steps are what the test does.
+func (p *project) steps() []step {
+	all := []step{
+		scaled("s3sink"), scaled("ingest"), scaled("buffer"), scaled("redshift"),
+		killedAmongOthers("s3sink"), killedAmongOthers("redshift"), killed("ingest"), killed("buffer"), killed("api"), killed("s3"), killed("nats"),
 	}
+	if *search {
+		all = append(all, scaled("es"), killedAmongOthers("es"))
+	}
+	return all
+}
+
+// drive does every step once, and then any of them, at random, for as long as it is told. In the end everything is running.
+func (p *project) drive(rng *rand.Rand, steps []step, length time.Duration) {
+	p.t.Helper()
 	began := time.Now()
 	for n := 0; n < len(steps) || time.Since(began) < length; n++ {
 		s := steps[n%len(steps)]

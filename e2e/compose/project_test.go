@@ -25,17 +25,21 @@ type project struct {
 	scale map[string]int
 	files []string // beside compose.yaml
 
-	apiAddr, s3Addr, redshiftAddr string
+	apiAddr, s3Addr, natsAddr, redshiftAddr, searchAddr string
+
+	takenOver int // batches, from replicas that were killed
 }
 
 // newProject starts nothing. Whatever becomes of the test, nothing of the project is left.
 func newProject(t *testing.T, settings ...string) *project {
 	t.Helper()
-	p := &project{t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t), redshiftAddr: freeAddr(t)}
+	p := &project{
+		t: t, scale: map[string]int{}, apiAddr: freeAddr(t), s3Addr: freeAddr(t), natsAddr: freeAddr(t), redshiftAddr: freeAddr(t), searchAddr: freeAddr(t),
+	}
 	_, port, _ := strings.Cut(p.apiAddr, ":")
 	p.name = "hydrant-test-" + port
-	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+freeAddr(t),
-		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "COMPOSE_PROFILES=redshift", "HYDRANT_VERSION="+*version)
+	p.env = append(environment(), "HYDRANT_PUBLISH_API="+p.apiAddr, "HYDRANT_PUBLISH_S3="+p.s3Addr, "HYDRANT_PUBLISH_NATS="+p.natsAddr,
+		"HYDRANT_PUBLISH_REDSHIFT="+p.redshiftAddr, "HYDRANT_PUBLISH_ELASTICSEARCH="+p.searchAddr, "COMPOSE_PROFILES="+profiles(), "HYDRANT_VERSION="+*version)
 	p.env = append(p.env, settings...)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -44,6 +48,13 @@ func newProject(t *testing.T, settings ...string) *project {
 		p.compose(context.Background(), "down", "--volumes", "--remove-orphans", "--timeout", "20")
 	})
 	return p
+}
+
+func profiles() string {
+	if *search {
+		return "redshift,elasticsearch"
+	}
+	return "redshift"
 }
 
 // freeAddr is chosen here and not by the engine, which would choose another whenever a container starts again.
@@ -93,6 +104,7 @@ func (p *project) compose(ctx context.Context, args ...string) string {
 	for _, file := range append([]string{"compose.yaml"}, p.files...) {
 		command = append(command, "--file", filepath.Join("..", "..", file))
 	}
+	command = append(command, "--file", hurriedFile())
 	return p.docker(ctx, append(command, args...)...)
 }
 
@@ -109,3 +121,6 @@ func (p *project) docker(ctx context.Context, args ...string) string {
 	}
 	return out.String()
 }
+
+// hurriedFile changes nothing but how often health is asked for.
+func hurriedFile() string { return filepath.Join("testdata", "hurried.yaml") }

@@ -10,16 +10,16 @@ import (
 	_ "github.com/lib/pq"
 )
 
+const staging = "staging"
+
 // firstRow is what a new user of the profile redshift does.
 func (p *project) firstRow() {
 	p.t.Helper()
-	db, err := sql.Open("postgres", "postgres://postgres:localsecret@"+p.redshiftAddr+"/postgres?sslmode=disable")
-	p.must(err)
-	defer func() { _ = db.Close() }()
-	_, err = db.ExecContext(p.t.Context(), "CREATE TABLE people (name varchar(100), born int)")
+	db := p.redshift()
+	_, err := db.ExecContext(p.t.Context(), "CREATE TABLE people (name varchar(100), born int)")
 	p.must(err)
 	_, err = p.firehose().CreateDeliveryStream(p.t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: aws.String("people"), RedshiftDestinationConfiguration: p.people(),
+		DeliveryStreamName: aws.String("people"), RedshiftDestinationConfiguration: intoTable("people"),
 	})
 	p.must(err)
 	_, err = p.firehose().PutRecord(p.t.Context(), &firehose.PutRecordInput{
@@ -33,15 +33,24 @@ func (p *project) firstRow() {
 	})
 }
 
-// people has the address as compose.yaml's comment gives it to users.
-func (p *project) people() *types.RedshiftDestinationConfiguration {
+// redshift is a connection to the stand-in, until the test ends.
+func (p *project) redshift() *sql.DB {
+	p.t.Helper()
+	db, err := sql.Open("postgres", "postgres://postgres:localsecret@"+p.redshiftAddr+"/postgres?sslmode=disable")
+	p.must(err)
+	p.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// intoTable has the address as compose.yaml's comment gives it to users. Each table has a prefix in the bucket "staging".
+func intoTable(table string) *types.RedshiftDestinationConfiguration {
 	role := aws.String("arn:aws:iam::000000000000:role/local")
 	return &types.RedshiftDestinationConfiguration{
 		ClusterJDBCURL: aws.String("jdbc:postgresql://redshift-standin:5439/postgres?sslmode=disable"), RoleARN: role,
 		Username: aws.String("postgres"), Password: aws.String("localsecret"),
-		CopyCommand: &types.CopyCommand{DataTableName: aws.String("people"), CopyOptions: aws.String("JSON 'auto'")},
+		CopyCommand: &types.CopyCommand{DataTableName: &table, CopyOptions: aws.String("JSON 'auto'")},
 		S3Configuration: &types.S3DestinationConfiguration{
-			RoleARN: role, BucketARN: aws.String("arn:aws:s3:::staging"),
+			RoleARN: role, BucketARN: aws.String("arn:aws:s3:::" + staging), Prefix: aws.String(table + "/"),
 			BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
 		},
 	}

@@ -10,7 +10,7 @@ import (
 // work names the metric that grows with what a replica of a service does. Where it is not here, as of buffer, a replica may
 // rightly have nothing to do.
 func work() map[string]string {
-	return map[string]string{"ingest": "hydrant_ingest_commits_total", "s3sink": "hydrant_delivery_to_s3_success_total"}
+	return map[string]string{"ingest": "hydrant_ingest_commits_total", "s3sink": "hydrant_delivery_to_s3_success_total", "es": "hydrant_delivery_to_elasticsearch_success_total"}
 }
 
 // shares waits until every replica of a service has done some of its work.

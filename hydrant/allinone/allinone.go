@@ -20,6 +20,7 @@ import (
 
 	"hydrant/hydrant/internal/memory"
 	"hydrant/hydrant/internal/natsserver"
+	"hydrant/hydrant/internal/s3note"
 	"hydrant/hydrant/internal/s3server"
 	"hydrant/services/buffer"
 	"hydrant/services/es"
@@ -215,7 +216,7 @@ func (s *services) announce(ctx context.Context) error {
 	if !s.awaitReady(ctx) {
 		return nil
 	}
-	defer noteS3(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen, s.log)()
+	defer s3note.Write(ctx, s.nats.URL(), "http://"+s.cfg.S3Listen, s.log)()
 	if s.cfg.Banner != nil {
 		printBanner(s.cfg.Banner, s.cfg, s.ingest.Addr(), s.nats.URL(), s.admin.Addr())
 	}

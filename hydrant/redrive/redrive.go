@@ -15,8 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"hydrant/hydrant/allinone"
 	"hydrant/hydrant/internal/inspect"
+	"hydrant/hydrant/internal/s3note"
 	"hydrant/services/es"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
@@ -99,7 +99,7 @@ func (c *Command) read(ctx context.Context, js jetstream.JetStream) (*catalog.De
 	if err != nil || c.S3.S3Endpoint != "" {
 		return stream, err
 	}
-	c.S3, _, err = allinone.EmbeddedS3(ctx, js, c.S3)
+	c.S3, _, err = s3note.Find(ctx, js, c.S3)
 	return stream, err
 }
 

@@ -1,4 +1,6 @@
-package allinone
+// Package s3note tells the command-line tools where the S3 server is that is embedded in an installation. It is apart from what
+// embeds one, so that the tools can be built without.
+package s3note
 
 import (
 	"context"
@@ -22,10 +24,10 @@ const (
 	noteTime = 5 * time.Second
 )
 
-// noteS3 tells the tools where the embedded S3 server is, until the returned function is called. After a kill the note stays, and tells
+// Write tells the tools where the embedded S3 server is, until the returned function is called. After a kill the note stays, and tells
 // where one was. That it cannot be written, as where the store is full, is no reason to deliver nothing: then a tool has to be told.
-func noteS3(ctx context.Context, natsURL, endpoint string, log *slog.Logger) (withdraw func()) {
-	withdraw, err := writeNote(ctx, natsURL, endpoint)
+func Write(ctx context.Context, natsURL, endpoint string, log *slog.Logger) (withdraw func()) {
+	withdraw, err := write(ctx, natsURL, endpoint)
 	if err != nil {
 		log.Warn("hydrant redrive will need --s3-endpoint: it could not be noted where the S3 server is", "endpoint", endpoint, "error", err)
 		return func() {}
@@ -33,7 +35,7 @@ func noteS3(ctx context.Context, natsURL, endpoint string, log *slog.Logger) (wi
 	return withdraw
 }
 
-func writeNote(ctx context.Context, natsURL, endpoint string) (withdraw func(), err error) {
+func write(ctx context.Context, natsURL, endpoint string) (withdraw func(), err error) {
 	conn, err := nats.Connect(natsURL, nats.Name("hydrant run"))
 	if err != nil {
 		return nil, err
@@ -62,9 +64,15 @@ func bucket(ctx context.Context, conn *nats.Conn) (jetstream.KeyValue, error) {
 	return js.KeyValue(ctx, names.InstallationBucket)
 }
 
-// EmbeddedS3 returns the settings to reach the S3 server of the installation that is all in one process; false if there is none. Access
+// keys are those of the embedded S3 server, by the settings and with the defaults that it has.
+type keys struct {
+	AccessKey string `name:"s3-access-key-id" default:"local"`
+	SecretKey string `name:"s3-secret-access-key" default:"localsecret" secret:""`
+}
+
+// Find returns the settings to reach the S3 server of the installation that is all in one process; false if there is none. Access
 // key and secret are those that the environment gives it, or its own.
-func EmbeddedS3(ctx context.Context, js jetstream.JetStream, s objectstore.Settings) (objectstore.Settings, bool, error) {
+func Find(ctx context.Context, js jetstream.JetStream, s objectstore.Settings) (objectstore.Settings, bool, error) {
 	kv, err := js.KeyValue(ctx, names.InstallationBucket)
 	if err != nil {
 		return s, false, err
@@ -76,13 +84,13 @@ func EmbeddedS3(ctx context.Context, js jetstream.JetStream, s objectstore.Setti
 	if err != nil {
 		return s, false, err
 	}
-	var own Config
+	var own keys
 	if err := settings.FromEnvironment(&own); err != nil {
 		return s, false, err
 	}
 	s.S3Endpoint, s.S3PathStyle, s.S3CreateBuckets, s.STSEndpoint = string(entry.Value()), true, true, ""
 	if s.S3AccessKeyID == "" {
-		s.S3AccessKeyID, s.S3SecretAccessKey, s.S3SessionToken = own.S3AccessKey, own.S3SecretKey, ""
+		s.S3AccessKeyID, s.S3SecretAccessKey, s.S3SessionToken = own.AccessKey, own.SecretKey, ""
 	}
 	return s, true, nil
 }
