@@ -9,6 +9,7 @@ package natstest
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"testing"
@@ -40,11 +41,11 @@ func Start(t testing.TB, changes ...func(*server.Options)) *Server {
 	for _, change := range changes {
 		change(&s.options)
 	}
-	t.Cleanup(s.Stop)
 	for attempt := 1; ; attempt++ {
 		s.options.Port, s.options.HTTPPort = freePort(t), freePort(t)
 		err := s.start()
 		if err == nil {
+			t.Cleanup(s.Stop) // before its ports are given up
 			return s
 		}
 		if attempt == attempts {
@@ -72,20 +73,36 @@ func hydrantOptions(t testing.TB) server.Options {
 	}
 }
 
-// freePort returns a port that nothing uses, from below those that systems give to outgoing connections: while the server
-// is stopped nobody takes it by chance, and no client that tries to reconnect connects to itself.
+// freePort returns a port that nothing uses, from below those that systems give to outgoing connections: no client that tries
+// to reconnect connects to itself while the server is stopped. It is the test's until the test ends. Nobody else is given it
+// meanwhile, in this process or in another, although nothing listens on it: of the UDP port of the same number, which nothing
+// else has a use for, there is one, and it is held.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 10_000 + rand.N(20_000)
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
+		if claim, err := claim(port); err == nil {
+			t.Cleanup(func() { _ = claim.Close() })
 			return port
 		}
 	}
 	t.Fatal("natstest: no free port")
 	return 0
+}
+
+// claim takes a port, on which nothing listens, until what it returns is closed.
+func claim(port int) (io.Closer, error) {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	claimed, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", address)
+	if err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+	if err != nil {
+		_ = claimed.Close()
+		return nil, err
+	}
+	return claimed, l.Close()
 }
 
 func (s *Server) start() error {
