@@ -110,7 +110,7 @@ func newWarehouse(t testing.TB) *warehouse {
 			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto", PartSize: 5 << 20, PartMemory: 40 << 20,
 		},
 		LedgerSchema: "public", LedgerTable: "hydrant_ledger",
-		ConnectTimeout: 5 * time.Second, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
+		ConnectTimeout: patience, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
 		Workers: 4, AckWait: 5 * time.Second, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
 	}
 	w.front = fakeredshift.Start(t, p, w.inserts)

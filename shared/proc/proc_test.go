@@ -39,19 +39,21 @@ func TestMain(m *testing.M) {
 func play(role string, args []string) error {
 	switch role {
 	case "server":
-		return serve(args[0], waitForSIGTERM)
+		return serve(args[0], heedSIGTERM())
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		return serve(args[0], func() { select {} })
 	case "parent":
+		wait := heedSIGTERM()
 		child := exec.Command(os.Args[0], args...)
 		child.Env = append(os.Environ(), roleVariable+"=stubborn")
 		if err := child.Start(); err != nil {
 			return err
 		}
-		waitForSIGTERM()
+		wait()
 		return nil
 	case "guardian":
+		wait := heedSIGTERM()
 		// It starts a child the way the tests do, and is killed itself.
 		_, err := proc.Start(proc.Spec{
 			Name: "orphan", Path: os.Args[0], Args: args, Env: []string{roleVariable + "=stubborn"},
@@ -59,16 +61,17 @@ func play(role string, args []string) error {
 		if err != nil {
 			return err
 		}
-		waitForSIGTERM()
+		wait()
 		return nil
 	}
 	return fmt.Errorf("no such role: %s", role)
 }
 
-func waitForSIGTERM() {
+// heedSIGTERM returns what waits for the signal, which from now on does not kill: who is told that the process is ready may send it.
+func heedSIGTERM() (wait func()) {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	<-terminated
+	return func() { <-terminated }
 }
 
 // serve returns when the wait is over.
