@@ -62,7 +62,7 @@ func TestCompose(t *testing.T) {
 	for n, w := range ways {
 		p.verdict(w.check(loads[n].ledger))
 	}
-	t.Logf("%d batches were in the hands of replicas that were killed, and were taken over", p.takenOver)
+	t.Logf("%d batches were in hand, of whichever replica, when one of several was killed", p.inHand)
 }
 
 // way is where some delivery streams go, and how what is there is compared with what their producers know.

@@ -40,7 +40,7 @@ func (p *project) takesOver(service string) {
 		}
 		return true
 	})
-	p.takenOver += held
+	p.inHand += held
 	p.t.Logf("%d batches were in hand when one %s was killed, all delivered by others %s later", held, service, time.Since(began).Round(100*time.Millisecond))
 }
 
