@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lib/pq"
@@ -98,7 +99,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	through.Dialer(line)
 	made, err := through.Connect(ctx)
 	if err != nil {
-		return nil, lost(err)
+		return nil, line.lost(err)
 	}
 	conn, ok := made.(pqConn)
 	if !ok {
@@ -204,7 +205,7 @@ func discard(conn *sql.Conn) {
 // dialer remembers the first connection that it made. Later ones ask the server to cancel a statement.
 type dialer struct {
 	mu    sync.Mutex
-	first net.Conn
+	first *wire
 }
 
 var _ pq.DialerContext = (*dialer)(nil)
@@ -230,9 +231,36 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.first == nil {
-		d.first = conn
+		d.first = &wire{Conn: conn}
+		return d.first, nil
 	}
 	return conn, nil
+}
+
+// lost is as the function is, for an error of connecting: the client hides of which kind it is when nothing could be sent.
+func (d *dialer) lost(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var said *pq.Error
+	if d.first != nil && d.first.unsent.Load() && !errors.As(err, &said) {
+		return fmt.Errorf("%w: %s", errBroken, err) //nolint:errorlint // see lost
+	}
+	return lost(err)
+}
+
+// wire remembers that something could not be sent.
+type wire struct {
+	net.Conn
+	unsent atomic.Bool
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(data []byte) (int, error) {
+	n, err := w.Conn.Write(data)
+	if err != nil {
+		w.unsent.Store(true)
+	}
+	return n, err
 }
 
 // readUntil bounds what is read from now on by the deadline of ctx, and the time to give up: rows are read after the call that

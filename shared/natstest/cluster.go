@@ -52,18 +52,24 @@ func clusteredOptions(t testing.TB, i int) server.Options {
 	return options
 }
 
-// WaitReady returns when the servers that run have a leader and JetStream answers each of them.
+// WaitReady returns when the servers that run have a leader, which can put a stream on each, and JetStream answers each of them.
 func (c *Cluster) WaitReady() {
 	c.t.Helper()
+	running := 0
 	for _, s := range c.Servers {
 		if s.running == nil {
 			continue
 		}
+		running++
 		WaitFor(c.t, s.options.ServerName+" is current", func() bool {
 			return s.running.JetStreamEnabled() && s.running.JetStreamIsCurrent() && s.running.NumRoutes() > 0
 		})
 	}
-	WaitFor(c.t, "the cluster has a leader", func() bool { return c.MetaLeader() != nil })
+	// Until the others have told it of themselves a new leader refuses a stream: "no suitable peers for placement".
+	WaitFor(c.t, "the cluster has a leader that knows the others", func() bool {
+		leader := c.MetaLeader()
+		return leader != nil && len(leader.running.JetStreamClusterPeers()) >= running
+	})
 }
 
 // MetaLeader is the server that decides where streams are, or nil while there is none.
