@@ -19,7 +19,7 @@ import (
 	"hydrant/shared/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // installation has what services make when they start, a log, and a consumer of a sink.
 func installation(t *testing.T, js jetstream.JetStream, cfg broker.Config) names.Log {

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
 )
 
 const (
@@ -192,5 +193,15 @@ func WaitFor(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("after %s still not: %s", waitTime, what)
 		}
 		<-ticker.C
+	}
+}
+
+// ServersOwn are goroutines that a NATS server leaves behind now and then when it is stopped, for goleak to pass over.
+func ServersOwn() []goleak.Option {
+	const server = "github.com/nats-io/nats-server/v2/server"
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction(server + ".(*msgBlock).flushLoop"),
+		goleak.IgnoreAnyFunction(server + ".(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreAnyFunction(server + "/ats.Register.func1"),
 	}
 }
