@@ -1,0 +1,67 @@
+package composed
+
+import (
+	"context"
+	"io"
+	"os/exec"
+	"syscall"
+)
+
+// removedWithTest has the project removed when the test ends, and its logs shown where it failed.
+func (p *Project) removedWithTest() {
+	p.t.Helper()
+	heir := startHeir(p)
+	p.t.Cleanup(func() {
+		ctx := context.Background()
+		if p.t.Failed() {
+			p.t.Log(p.Compose(ctx, "logs", "--no-color", "--tail", "40"))
+		}
+		// Nothing is looked at any more, so nobody is waited for.
+		if _, err := p.run(ctx, p.arguments([]string{"down", "--volumes", "--remove-orphans", "--timeout", "0"})...); err != nil {
+			p.t.Error(err)
+			return // the heir tries it again
+		}
+		heir.dismiss()
+	})
+}
+
+// heir is a shell that removes a project whose test cannot: a process that is killed, or ended by its timeout, runs no cleanup.
+// What it waits for is a line, and what it gets in place of that is the end of its input.
+type heir struct {
+	p     *Project
+	shell *exec.Cmd
+	will  io.WriteCloser
+}
+
+func startHeir(p *Project) *heir {
+	p.t.Helper()
+	const waits = `read -r dismissed || exec docker compose --project-name "$0" down --volumes --remove-orphans --timeout 0`
+	shell := exec.CommandContext(context.Background(), "sh", "-c", waits, p.name) // #nosec G204 -- the name is made here
+	shell.Env = p.Env
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the test's process group is not for it
+	will, err := shell.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	return &heir{p: p, shell: shell, will: will}
+}
+
+// dismiss ends it, without anything to do.
+func (h *heir) dismiss() {
+	if _, err := h.will.Write([]byte("dismissed\n")); err != nil {
+		h.p.t.Error(err)
+	}
+	h.end()
+}
+
+func (h *heir) end() {
+	if err := h.will.Close(); err != nil {
+		h.p.t.Error(err)
+	}
+	if err := h.shell.Wait(); err != nil {
+		h.p.t.Error(err)
+	}
+}
