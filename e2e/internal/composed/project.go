@@ -30,6 +30,7 @@ type Project struct {
 	t    testing.TB
 	name string
 	root string // of the repository
+	heir *heir
 }
 
 // New starts nothing. The images have to be there, with version as their tag. Settings are environment variables of compose.yaml.
@@ -91,9 +92,8 @@ func (p *Project) Up() {
 	for _, service := range slices.Sorted(maps.Keys(p.Scale)) {
 		args = append(args, "--scale", service+"="+strconv.Itoa(p.Scale[service]))
 	}
-	if _, err := p.run(p.t.Context(), p.arguments(args)...); err != nil {
-		p.t.Fatal(err)
-	}
+	_, err := p.run(p.t.Context(), p.arguments(args)...)
+	p.must(err)
 }
 
 // Restart ends everything, as its user would, and starts it again on the same data.
@@ -150,7 +150,7 @@ func (p *Project) run(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "docker", args...) // #nosec G204 -- the test's own arguments
-	command.Env = p.Env
+	command.Env, command.ExtraFiles = p.Env, []*os.File{p.heir.will}
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	if err := command.Run(); err != nil {

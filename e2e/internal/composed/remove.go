@@ -2,7 +2,7 @@ package composed
 
 import (
 	"context"
-	"io"
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -10,27 +10,27 @@ import (
 // removedWithTest has the project removed when the test ends, and its logs shown where it failed.
 func (p *Project) removedWithTest() {
 	p.t.Helper()
-	heir := startHeir(p)
+	p.heir = startHeir(p)
 	p.t.Cleanup(func() {
 		ctx := context.Background()
 		if p.t.Failed() {
 			p.t.Log(p.Compose(ctx, "logs", "--no-color", "--tail", "40"))
 		}
-		// Nothing is looked at any more, so nobody is waited for.
+		// Nothing is looked at any more, so nothing is waited for.
 		if _, err := p.run(ctx, p.arguments([]string{"down", "--volumes", "--remove-orphans", "--timeout", "0"})...); err != nil {
 			p.t.Error(err)
-			return // the heir tries it again
+			return // the heir tries it again when the process ends
 		}
-		heir.dismiss()
+		p.heir.dismiss()
 	})
 }
 
-// heir is a shell that removes a project whose test cannot: a process that is killed, or ended by its timeout, runs no cleanup.
+// heir is a shell that removes a project whose test cannot: a process that is killed, or ended by go test's timeout, runs no cleanup.
 // What it waits for is a line, and what it gets in place of that is the end of its input.
 type heir struct {
 	p     *Project
 	shell *exec.Cmd
-	will  io.WriteCloser
+	will  *os.File // every command of the project holds it open too, so that none is still at work when it ends
 }
 
 func startHeir(p *Project) *heir {
@@ -39,29 +39,29 @@ func startHeir(p *Project) *heir {
 	shell := exec.CommandContext(context.Background(), "sh", "-c", waits, p.name) // #nosec G204 -- the name is made here
 	shell.Env = p.Env
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the test's process group is not for it
-	will, err := shell.StdinPipe()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if err := shell.Start(); err != nil {
-		p.t.Fatal(err)
-	}
+	input, will, err := os.Pipe()
+	p.must(err)
+	shell.Stdin = input
+	p.must(shell.Start())
+	p.must(input.Close())
 	return &heir{p: p, shell: shell, will: will}
 }
 
 // dismiss ends it, without anything to do.
 func (h *heir) dismiss() {
-	if _, err := h.will.Write([]byte("dismissed\n")); err != nil {
-		h.p.t.Error(err)
-	}
+	_, err := h.will.WriteString("dismissed\n")
+	h.p.must(err)
 	h.end()
 }
 
 func (h *heir) end() {
-	if err := h.will.Close(); err != nil {
-		h.p.t.Error(err)
-	}
-	if err := h.shell.Wait(); err != nil {
-		h.p.t.Error(err)
+	h.p.must(h.will.Close())
+	h.p.must(h.shell.Wait())
+}
+
+func (p *Project) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
 	}
 }
