@@ -149,12 +149,17 @@ func (p *Project) arguments(command []string) []string {
 func (p *Project) run(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, "docker", args...) // #nosec G204 -- the test's own arguments
-	command.Env, command.ExtraFiles = p.Env, []*os.File{p.heir.will}
+	command := p.command(ctx, args...)
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	if err := command.Run(); err != nil {
 		return out.String(), fmt.Errorf("docker %s: %w\n%s", strings.Join(args, " "), err, problems.String())
 	}
 	return out.String(), nil
+}
+
+func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "docker", args...) // #nosec G204 -- the test's own arguments
+	command.Env, command.ExtraFiles = p.Env, []*os.File{p.heir.will}
+	return command
 }

@@ -61,15 +61,15 @@ func TestHeir(t *testing.T) {
 // TestHeirWaits has a command outlive the test: what that still makes is removed too.
 func TestHeirWaits(t *testing.T) {
 	p, dir := faked(t)
-	done := make(chan error, 1)
-	go func() { _, err := p.run(t.Context(), "wait"); done <- err }()
+	command := p.command(t.Context(), "wait")
+	p.must(command.Start())
 	pipe, err := os.OpenFile(filepath.Join(dir, "pipe"), os.O_WRONLY, 0) // which waits for its reader
 	p.must(err)
 	p.must(p.heir.will.Close())
 	_, err = pipe.WriteString("go\n")
 	p.must(err)
 	p.must(pipe.Close())
-	p.must(<-done)
+	p.must(command.Wait())
 	p.must(p.heir.shell.Wait())
 	if got, want := noted(t, dir), "begins wait\nends wait\n"+removal; got != want {
 		t.Errorf("docker was asked\n%swant\n%s", got, want)
