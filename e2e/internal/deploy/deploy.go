@@ -68,7 +68,7 @@ type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es, redshift int
 func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deployment {
 	t.Helper()
 	if !programs.Start(kind) {
-		t.Fatalf("there is nothing to start %s with", kind)
+		t.Fatalf("%s cannot be started with what was built: the test is to be left out, or to ask for what can (e2e/leftout_test.go)", kind)
 	}
 	d := &Deployment{
 		Kind: kind, t: t, programs: programs, options: options, dir: t.TempDir(),
