@@ -119,3 +119,22 @@ func put(t *testing.T, d *deploy.Deployment, stream, data string) string {
 	}
 	return *out.RecordId
 }
+
+// putBatch puts records as a client has to: those that are refused, since the disk is too slow for them, it puts again.
+func putBatch(t *testing.T, d *deploy.Deployment, stream string, records []types.Record) {
+	t.Helper()
+	deploy.Eventually(t, "a batch is taken", func() bool {
+		out, err := d.Firehose().PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &stream, Records: records})
+		if err != nil {
+			t.Fatalf("put a batch to %s: %v", stream, err)
+		}
+		var refused []types.Record
+		for i, response := range out.RequestResponses {
+			if response.ErrorCode != nil {
+				refused = append(refused, records[i])
+			}
+		}
+		records = refused
+		return len(refused) == 0
+	})
+}
