@@ -16,13 +16,18 @@ func (p *Project) removedWithTest() {
 		if p.t.Failed() {
 			p.t.Log(p.Compose(ctx, "logs", "--no-color", "--tail", "40"))
 		}
-		// Nothing is looked at any more, so nothing is waited for.
-		if _, err := p.run(ctx, p.arguments([]string{"down", "--volumes", "--remove-orphans", "--timeout", "0"})...); err != nil {
+		if _, err := p.run(ctx, removal(p.name)...); err != nil {
 			p.t.Error(err)
 			return // the heir tries it again when the process ends
 		}
 		p.heir.dismiss()
 	})
+}
+
+// removal is by the name alone: with files, what they have in another profile, or do not use, would be left. Nothing is looked at any
+// more, so nothing is waited for.
+func removal(name string) []string {
+	return []string{"compose", "--project-name", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"}
 }
 
 // heir is a shell that removes a project whose test cannot: a process that is killed, or ended by go test's timeout, runs no cleanup.
@@ -35,8 +40,8 @@ type heir struct {
 
 func startHeir(p *Project) *heir {
 	p.t.Helper()
-	const waits = `read -r dismissed || exec docker compose --project-name "$0" down --volumes --remove-orphans --timeout 0`
-	shell := exec.CommandContext(context.Background(), "sh", "-c", waits, p.name) // #nosec G204 -- the name is made here
+	waits := append([]string{"-c", `read -r dismissed || exec docker "$@"`, "heir"}, removal(p.name)...)
+	shell := exec.CommandContext(context.Background(), "sh", waits...) // #nosec G204 -- the name is made here
 	shell.Env = p.Env
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the test's process group is not for it
 	input, will, err := os.Pipe()

@@ -15,7 +15,7 @@ echo "begins $*" >>"$DIR/noted"
 echo "ends $*" >>"$DIR/noted"
 `
 
-const removal = "begins compose --project-name hydrant-test-1 down --volumes --remove-orphans --timeout 0\n" +
+const removed = "begins compose --project-name hydrant-test-1 down --volumes --remove-orphans --timeout 0\n" +
 	"ends compose --project-name hydrant-test-1 down --volumes --remove-orphans --timeout 0\n"
 
 // faked is a project of a docker that does nothing.
@@ -46,7 +46,7 @@ func TestHeir(t *testing.T) {
 		noted string
 	}{
 		{"of a test that removed its project", (*heir).dismiss, ""},
-		{"of a test whose process is gone", (*heir).end, removal},
+		{"of a test whose process is gone", (*heir).end, removed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, dir := faked(t)
@@ -71,7 +71,7 @@ func TestHeirWaits(t *testing.T) {
 	p.must(pipe.Close())
 	p.must(command.Wait())
 	p.must(p.heir.shell.Wait())
-	if got, want := noted(t, dir), "begins wait\nends wait\n"+removal; got != want {
+	if got, want := noted(t, dir), "begins wait\nends wait\n"+removed; got != want {
 		t.Errorf("docker was asked\n%swant\n%s", got, want)
 	}
 }
