@@ -81,6 +81,10 @@ IMAGES ?= images
 # Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
+# Which tests of the end-to-end suite run against compose.yaml too, and how many at once: most of their time is waiting.
+COMPOSE_SUITE ?= .
+COMPOSE_SUITE_PARALLEL ?= 3
+TAG := $(or $(HYDRANT_VERSION),local)
 
 .PHONY: images
 images: ## build the container images, with Docker's own Compose
@@ -91,12 +95,20 @@ images-offline: ## build them where no registry can be reached, and stand-ins fo
 	@./.ci/with-docker ./.ci/images-offline
 
 .PHONY: compose-test
-compose-test: ## start compose.yaml, then scale and kill it under load for DURATION; IMAGES=images-offline without a registry
-	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-run
+compose-test: ## start compose.yaml, then scale and kill it under load for DURATION, and run the suite; IMAGES=images-offline without a registry
+	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-run $(if $(COMPOSE_SUITE),compose-suite-run)
+
+.PHONY: compose-suite
+compose-suite: ## run the end-to-end suite against compose.yaml; COMPOSE_SUITE='^TestFormats$$' names some of it, IMAGES as above
+	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-suite-run
 
 .PHONY: compose-run
 compose-run:
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG)
+	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG)
+
+.PHONY: compose-suite-run
+compose-suite-run: $(VENV)/ready $(NODE)/ready $(NATSCLI)
+	cd e2e && go test -count=1 -timeout 15m -v -parallel $(COMPOSE_SUITE_PARALLEL) -run '$(COMPOSE_SUITE)' . -deploy.compose=$(TAG)
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in eleven minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir

@@ -1,11 +1,13 @@
 // Package e2e tests Hydrant from outside: a producer's SDK in front, an S3 client behind. Every test runs against
-// everything in one process, and against the built programs.
+// everything in one process, and against the built programs; with -deploy.compose, against the containers of compose.yaml.
 package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +18,8 @@ import (
 )
 
 var programs deploy.Programs
+
+var composed = flag.String("deploy.compose", "", "tag of Hydrant's images: run the tests against compose.yaml with these, and against nothing else (make compose-suite)")
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -28,19 +32,47 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if programs, err = deploy.Build(context.Background(), dir, ""); err != nil {
+	if programs, err = build(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
+func build(ctx context.Context, dir string) (deploy.Programs, error) {
+	flag.Parse()
+	if *composed == "" {
+		return deploy.Build(ctx, dir, "")
+	}
+	if err := leaveOut(); err != nil {
+		return deploy.Programs{}, err
+	}
+	return deploy.Images(ctx, dir, *composed)
+}
+
 // everywhere runs a test against each deployment.
 func everywhere(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.Deployment)) {
 	t.Helper()
-	for _, kind := range []deploy.Kind{deploy.OneProcess, deploy.Processes} {
+	against(t, options, test, deploy.OneProcess, deploy.Processes, deploy.Compose)
+}
+
+// apart runs a test that stops a service, or has a bucket missing, against the deployments of which a service is a process or a
+// container of its own, and buckets are not made on demand.
+func apart(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.Deployment)) {
+	t.Helper()
+	against(t, options, test, deploy.Processes, deploy.Compose)
+}
+
+// against runs a test against those of the deployments that can be started. What is not in this process runs beside other tests.
+func against(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.Deployment), kinds ...deploy.Kind) {
+	t.Helper()
+	kinds = slices.DeleteFunc(kinds, func(k deploy.Kind) bool { return !programs.Start(k) })
+	if !slices.Contains(kinds, deploy.OneProcess) {
+		t.Parallel()
+	}
+	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
-			if kind == deploy.Processes {
+			if kind != deploy.OneProcess {
 				t.Parallel()
 			}
 			test(t, deploy.Start(t, kind, programs, options))
@@ -86,4 +118,23 @@ func put(t *testing.T, d *deploy.Deployment, stream, data string) string {
 		t.Fatalf("put to %s: %v", stream, err)
 	}
 	return *out.RecordId
+}
+
+// putBatch puts records as a client has to: those that are refused, since the disk is too slow for them, it puts again.
+func putBatch(t *testing.T, d *deploy.Deployment, stream string, records []types.Record) {
+	t.Helper()
+	deploy.Eventually(t, "a batch is taken", func() bool {
+		out, err := d.Firehose().PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &stream, Records: records})
+		if err != nil {
+			t.Fatalf("put a batch to %s: %v", stream, err)
+		}
+		var refused []types.Record
+		for i, response := range out.RequestResponses {
+			if response.ErrorCode != nil {
+				refused = append(refused, records[i])
+			}
+		}
+		records = refused
+		return len(refused) == 0
+	})
 }

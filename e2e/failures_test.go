@@ -95,131 +95,138 @@ func TestBadInputIsRefusedAndNothingIsLost(t *testing.T) {
 }
 
 func TestMissingBucketIsToldAndHealed(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}})
-	_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: aws.String("early"), ExtendedS3DestinationConfiguration: destination("late-bucket", "", 0),
+	apart(t, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}}, func(t *testing.T, d *deploy.Deployment) {
+		_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
+			DeliveryStreamName: aws.String("early"), ExtendedS3DestinationConfiguration: destination("late-bucket", "", 0),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "early", "waits\n")
+		var entry delivery.LogEntry
+		if err := json.Unmarshal(messages(t, d, "ERRORS", "errors.early.S3Delivery", 1)[0], &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.ErrorCode != "S3.NoSuchBucket" || !strings.Contains(entry.DeliveryStreamARN, "deliverystream/early") || entry.Destination != "arn:aws:s3:::late-bucket" {
+			t.Errorf("the error log has %+v", entry)
+		}
+		makeBucket(t, d, "late-bucket")
+		if got := body(t, d, "late-bucket", "", 6); got != "waits\n" {
+			t.Errorf("delivered %q", got)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, d, "early", "waits\n")
-	var entry delivery.LogEntry
-	if err := json.Unmarshal(messages(t, d, "ERRORS", "errors.early.S3Delivery", 1)[0], &entry); err != nil {
-		t.Fatal(err)
-	}
-	if entry.ErrorCode != "S3.NoSuchBucket" || !strings.Contains(entry.DeliveryStreamARN, "deliverystream/early") || entry.Destination != "arn:aws:s3:::late-bucket" {
-		t.Errorf("the error log has %+v", entry)
-	}
-	makeBucket(t, d, "late-bucket")
-	if got := body(t, d, "late-bucket", "", 6); got != "waits\n" {
-		t.Errorf("delivered %q", got)
-	}
 }
 
 func TestCorrectedBucketHealsTheBacklog(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}})
-	_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: aws.String("wrong"), ExtendedS3DestinationConfiguration: destination("no-such-bucket", "", 0),
+	apart(t, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}}, func(t *testing.T, d *deploy.Deployment) {
+		_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
+			DeliveryStreamName: aws.String("wrong"), ExtendedS3DestinationConfiguration: destination("no-such-bucket", "", 0),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "wrong", "heals\n")
+		messages(t, d, "ERRORS", "errors.wrong.S3Delivery", 1)
+		makeBucket(t, d, "right-bucket")
+		_, err = d.Firehose().UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
+			DeliveryStreamName: aws.String("wrong"), CurrentDeliveryStreamVersionId: aws.String("1"), DestinationId: aws.String("destinationId-000000000001"),
+			ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{BucketARN: aws.String("arn:aws:s3:::right-bucket")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := body(t, d, "right-bucket", "", 6); got != "heals\n" {
+			t.Errorf("delivered %q", got)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, d, "wrong", "heals\n")
-	messages(t, d, "ERRORS", "errors.wrong.S3Delivery", 1)
-	makeBucket(t, d, "right-bucket")
-	_, err = d.Firehose().UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
-		DeliveryStreamName: aws.String("wrong"), CurrentDeliveryStreamVersionId: aws.String("1"), DestinationId: aws.String("destinationId-000000000001"),
-		ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{BucketARN: aws.String("arn:aws:s3:::right-bucket")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := body(t, d, "right-bucket", "", 6); got != "heals\n" {
-		t.Errorf("delivered %q", got)
-	}
 }
 
 // TestKeyThatTheServerPassesOver asks for encryption of an S3 server that knows none and does not say so.
 func TestKeyThatTheServerPassesOver(t *testing.T) {
-	d := deploy.Start(t, deploy.OneProcess, programs, deploy.Options{})
-	to := destination("open-bucket", "", 0)
-	to.EncryptionConfiguration = &types.EncryptionConfiguration{
-		KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: aws.String("arn:aws:kms:us-east-1:000000000000:key/k")},
-	}
-	to.CloudWatchLoggingOptions = &types.CloudWatchLoggingOptions{
-		Enabled: aws.Bool(true), LogGroupName: aws.String("/aws/kinesisfirehose/open"), LogStreamName: aws.String("S3Delivery"),
-	}
-	create(t, d, "open", to)
-	put(t, d, "open", "not encrypted\n")
-	if got := body(t, d, "open-bucket", "", 14); got != "not encrypted\n" {
-		t.Errorf("delivered %q", got)
-	}
-	var entry delivery.LogEntry
-	if err := json.Unmarshal(messages(t, d, "ERRORS", "errors.open.S3Delivery", 1)[0], &entry); err != nil {
-		t.Fatal(err)
-	}
-	if entry.ErrorCode != "S3.KMS.NotFoundException" || !strings.Contains(entry.Message, "not encrypted") {
-		t.Errorf("the error log has %+v", entry)
-	}
+	everywhere(t, deploy.Options{}, func(t *testing.T, d *deploy.Deployment) {
+		to := destination("open-bucket", "", 0)
+		to.EncryptionConfiguration = &types.EncryptionConfiguration{
+			KMSEncryptionConfig: &types.KMSEncryptionConfig{AWSKMSKeyARN: aws.String("arn:aws:kms:us-east-1:000000000000:key/k")},
+		}
+		to.CloudWatchLoggingOptions = &types.CloudWatchLoggingOptions{
+			Enabled: aws.Bool(true), LogGroupName: aws.String("/aws/kinesisfirehose/open"), LogStreamName: aws.String("S3Delivery"),
+		}
+		create(t, d, "open", to)
+		put(t, d, "open", "not encrypted\n")
+		if got := body(t, d, "open-bucket", "", 14); got != "not encrypted\n" {
+			t.Errorf("delivered %q", got)
+		}
+		var entry delivery.LogEntry
+		if err := json.Unmarshal(messages(t, d, "ERRORS", "errors.open.S3Delivery", 1)[0], &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.ErrorCode != "S3.KMS.NotFoundException" || !strings.Contains(entry.Message, "not encrypted") {
+			t.Errorf("the error log has %+v", entry)
+		}
+	})
 }
 
 func TestS3ServerAwayForAWhile(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}})
-	create(t, d, "patient", destination("patient", "", 0))
-	start := d.Stop("s3")
-	put(t, d, "patient", "while it was away\n")
-	messages(t, d, "ERRORS", "errors.patient.S3Delivery", 1)
-	start()
-	if got := body(t, d, "patient", "", 18); got != "while it was away\n" {
-		t.Errorf("delivered %q", got)
-	}
+	apart(t, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}}, func(t *testing.T, d *deploy.Deployment) {
+		create(t, d, "patient", destination("patient", "", 0))
+		start := d.Stop("s3")
+		put(t, d, "patient", "while it was away\n")
+		messages(t, d, "ERRORS", "errors.patient.S3Delivery", 1)
+		start()
+		if got := body(t, d, "patient", "", 18); got != "while it was away\n" {
+			t.Errorf("delivered %q", got)
+		}
+	})
 }
 
 func TestNATSAwayForAWhile(t *testing.T) {
-	t.Parallel()
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{})
-	create(t, d, "steady", destination("steady", "", 0))
-	put(t, d, "steady", "before\n")
-	body(t, d, "steady", "", 7)
-	start := d.Stop("nats")
+	apart(t, deploy.Options{}, func(t *testing.T, d *deploy.Deployment) {
+		create(t, d, "steady", destination("steady", "", 0))
+		put(t, d, "steady", "before\n")
+		body(t, d, "steady", "", 7)
+		start := d.Stop("nats")
 
-	client := d.Firehose(func(o *firehose.Options) { o.RetryMaxAttempts = 1 })
-	stream := "steady"
-	_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &stream, Record: &types.Record{Data: []byte("refused\n")}})
-	wantCode(t, err, "ServiceUnavailableException", "")
-	out, err := client.PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &stream, Records: []types.Record{{Data: []byte("refused too\n")}}})
-	if err != nil || *out.FailedPutCount != 1 || aws.ToString(out.RequestResponses[0].ErrorCode) != "ServiceUnavailableException" {
-		t.Errorf("a batch while NATS is away: %+v %v", out, err)
-	}
-	start()
-	deploy.Eventually(t, "puts are taken again", func() bool {
-		_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &stream, Record: &types.Record{Data: []byte("after\n")}})
-		return err == nil
+		client := d.Firehose(func(o *firehose.Options) { o.RetryMaxAttempts = 1 })
+		stream := "steady"
+		_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &stream, Record: &types.Record{Data: []byte("refused\n")}})
+		wantCode(t, err, "ServiceUnavailableException", "")
+		out, err := client.PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &stream, Records: []types.Record{{Data: []byte("refused too\n")}}})
+		if err != nil { // by a proxy that knows that no ingest is ready
+			wantCode(t, err, "ServiceUnavailableException", "")
+		} else if *out.FailedPutCount != 1 || aws.ToString(out.RequestResponses[0].ErrorCode) != "ServiceUnavailableException" {
+			t.Errorf("a batch while NATS is away: %+v", out)
+		}
+		start()
+		deploy.Eventually(t, "puts are taken again", func() bool {
+			_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &stream, Record: &types.Record{Data: []byte("after\n")}})
+			return err == nil
+		})
+		if got := body(t, d, "steady", "", 13); !strings.HasPrefix(got, "before\nafter\n") || strings.Contains(got, "refused") {
+			t.Errorf("delivered %q: a refused record must not come later", got)
+		}
 	})
-	if got := body(t, d, "steady", "", 13); !strings.HasPrefix(got, "before\nafter\n") || strings.Contains(got, "refused") {
-		t.Errorf("delivered %q: a refused record must not come later", got)
-	}
 }
 
 func TestExpiredRecordsAreCounted(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETENTION": "3s", "HYDRANT_RETRY_MAX": "1s"}})
-	_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: aws.String("fading"), ExtendedS3DestinationConfiguration: destination("never-made", "", 0),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, d, "fading", "lost\n")
-	entry := deliveries(t, d, "deliveries.s3.fading", 1)[0]
-	if entry.Outcome != batch.Expired || entry.ExpiredRecords != 1 || entry.Records != 0 {
-		t.Errorf("noted as %+v", entry)
-	}
-	for n := 1; ; n++ { // what failed before is in the log too
-		log := messages(t, d, "ERRORS", "errors.fading.S3Delivery", n)
-		if strings.Contains(string(log[n-1]), "RecordsExpired") {
-			return
+	apart(t, deploy.Options{Settings: map[string]string{"HYDRANT_RETENTION": "3s", "HYDRANT_RETRY_MAX": "1s"}}, func(t *testing.T, d *deploy.Deployment) {
+		_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
+			DeliveryStreamName: aws.String("fading"), ExtendedS3DestinationConfiguration: destination("never-made", "", 0),
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		put(t, d, "fading", "lost\n")
+		entry := deliveries(t, d, "deliveries.s3.fading", 1)[0]
+		if entry.Outcome != batch.Expired || entry.ExpiredRecords != 1 || entry.Records != 0 {
+			t.Errorf("noted as %+v", entry)
+		}
+		for n := 1; ; n++ { // what failed before is in the log too
+			log := messages(t, d, "ERRORS", "errors.fading.S3Delivery", n)
+			if strings.Contains(string(log[n-1]), "RecordsExpired") {
+				return
+			}
+		}
+	})
 }
 
 func TestDeletedAndMadeAgain(t *testing.T) {
@@ -253,33 +260,34 @@ func TestDeletedAndMadeAgain(t *testing.T) {
 }
 
 func TestFullStoreRefusesAndRecovers(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{
+	apart(t, deploy.Options{
 		StoreBytes: 64 << 20, Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s", "HYDRANT_STREAM_SHARE_PERCENT": "100"},
-	})
-	makeBucket(t, d, "full")
-	create(t, d, "full", destination("full", "", 1))
-	start := d.Stop("s3")
-	client := d.Firehose(func(o *firehose.Options) { o.RetryMaxAttempts = 1 })
-	name, acknowledged := "full", 0
-	line := strings.Repeat("x", 99_999) + "\n"
-	deadline := time.Now().Add(time.Minute)
-	for {
-		_, err := client.PutRecord(context.WithoutCancel(t.Context()), &firehose.PutRecordInput{DeliveryStreamName: &name, Record: &types.Record{Data: []byte(line)}})
-		if err != nil {
-			wantCode(t, err, "ServiceUnavailableException", "")
-			break
+	}, func(t *testing.T, d *deploy.Deployment) {
+		makeBucket(t, d, "full")
+		create(t, d, "full", destination("full", "", 1))
+		start := d.Stop("s3")
+		client := d.Firehose(func(o *firehose.Options) { o.RetryMaxAttempts = 1 })
+		name, acknowledged := "full", 0
+		line := strings.Repeat("x", 99_999) + "\n"
+		deadline := time.Now().Add(time.Minute)
+		for {
+			_, err := client.PutRecord(context.WithoutCancel(t.Context()), &firehose.PutRecordInput{DeliveryStreamName: &name, Record: &types.Record{Data: []byte(line)}})
+			if err != nil {
+				wantCode(t, err, "ServiceUnavailableException", "")
+				break
+			}
+			if acknowledged++; acknowledged > 640 || time.Now().After(deadline) {
+				t.Fatalf("%d records of 100 kB taken into a store of 64 MiB", acknowledged)
+			}
 		}
-		if acknowledged++; acknowledged > 640 || time.Now().After(deadline) {
-			t.Fatalf("%d records of 100 kB taken into a store of 64 MiB", acknowledged)
+		start()
+		if got := body(t, d, "full", "", acknowledged*len(line)); len(got) != acknowledged*len(line) {
+			t.Errorf("%d bytes delivered, %d acknowledged", len(got), acknowledged*len(line))
 		}
-	}
-	start()
-	if got := body(t, d, "full", "", acknowledged*len(line)); len(got) != acknowledged*len(line) {
-		t.Errorf("%d bytes delivered, %d acknowledged", len(got), acknowledged*len(line))
-	}
-	deploy.Eventually(t, "puts are taken again after trimming", func() bool {
-		_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &name, Record: &types.Record{Data: []byte("again\n")}})
-		return err == nil
+		deploy.Eventually(t, "puts are taken again after trimming", func() bool {
+			_, err := client.PutRecord(t.Context(), &firehose.PutRecordInput{DeliveryStreamName: &name, Record: &types.Record{Data: []byte("again\n")}})
+			return err == nil
+		})
 	})
 }
 
@@ -296,9 +304,11 @@ func TestHealthAndMetrics(t *testing.T) {
 	})
 }
 
-func TestEmbeddedServerSyncsAlways(t *testing.T) {
-	d := deploy.Start(t, deploy.OneProcess, programs, deploy.Options{})
-	if got := d.Monitor("/jsz?config=1"); !strings.Contains(got, `"sync_always": true`) {
-		t.Errorf("the embedded NATS server does not say that it syncs always: %s", got)
-	}
+// TestServerSyncsAlways asks the NATS servers that Hydrant brings along. That of the processes is configured by the test.
+func TestServerSyncsAlways(t *testing.T) {
+	against(t, deploy.Options{}, func(t *testing.T, d *deploy.Deployment) {
+		if got := d.Monitor("/jsz?config=1"); !strings.Contains(got, `"sync_always": true`) {
+			t.Errorf("the NATS server does not say that it syncs always: %s", got)
+		}
+	}, deploy.OneProcess, deploy.Compose)
 }

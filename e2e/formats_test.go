@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/e2e/internal/deploy"
@@ -36,10 +34,7 @@ func TestFormats(t *testing.T) {
 			to := destination("formats", string(f.format)+"/", 1)
 			to.CompressionFormat = f.format
 			create(t, d, name, to)
-			out, err := d.Firehose().PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &name, Records: records})
-			if err != nil || aws.ToInt32(out.FailedPutCount) != 0 {
-				t.Fatalf("put a batch: %v %+v", err, out)
-			}
+			putBatch(t, d, name, records)
 		}
 		for _, f := range formats {
 			prefix := string(f.format) + "/"

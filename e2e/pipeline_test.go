@@ -127,10 +127,7 @@ func TestGzipAndLargeBatch(t *testing.T) {
 				want.Write(data)
 			}
 			for _, stream := range []string{"packed.stream-1", "unpacked"} {
-				out, err := d.Firehose().PutRecordBatch(t.Context(), &firehose.PutRecordBatchInput{DeliveryStreamName: &stream, Records: records})
-				if err != nil || *out.FailedPutCount != 0 {
-					t.Fatalf("put a batch: %v %+v", err, out)
-				}
+				putBatch(t, d, stream, records)
 			}
 		}
 		for _, bucket := range []string{"packed", "unpacked"} {

@@ -73,40 +73,41 @@ func TestMetricsTool(t *testing.T) {
 
 // What fails is found in the error log, once that is enabled.
 func TestLogsTool(t *testing.T) {
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}})
-	to := destination("nowhere", "", 0)
-	to.CloudWatchLoggingOptions = nil
-	_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: aws.String("broken"), ExtendedS3DestinationConfiguration: to,
+	apart(t, deploy.Options{Settings: map[string]string{"HYDRANT_RETRY_MAX": "1s"}}, func(t *testing.T, d *deploy.Deployment) {
+		to := destination("nowhere", "", 0)
+		to.CloudWatchLoggingOptions = nil
+		_, err := d.Firehose().CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
+			DeliveryStreamName: aws.String("broken"), ExtendedS3DestinationConfiguration: to,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "broken", "waits\n")
+		deploy.Eventually(t, "status tells of the failure and of logging that is off", func() bool {
+			return strings.Contains(words(tool(t, d, "status", "broken")), `"hydrant logs broken" says how to turn it on`)
+		})
+		if text := tool(t, d, "logs", "broken"); !strings.Contains(text, "no entries of broken") || !strings.Contains(text, "is off") {
+			t.Errorf("got\n%s", text)
+		}
+		_, err = d.Firehose().UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
+			DeliveryStreamName: aws.String("broken"), CurrentDeliveryStreamVersionId: aws.String("1"), DestinationId: aws.String("destinationId-000000000001"),
+			ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{
+				Enabled: aws.Bool(true), LogGroupName: aws.String("mine"), LogStreamName: aws.String("what failed"),
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		deploy.Eventually(t, "the error log has the failure", func() bool {
+			return strings.Contains(words(tool(t, d, "logs", "broken", "--log-stream", "what failed")), "S3.NoSuchBucket The bucket does not exist.")
+		})
+		line, _, _ := strings.Cut(tool(t, d, "logs", "broken", "--json", "-n", "1"), "\n")
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["logGroup"] != "mine" || entry["bucket"] != "nowhere" || entry["requestId"] == nil {
+			t.Errorf("%v: %s", err, line)
+		}
+		if text := words(tool(t, d, "status", "broken")); !strings.Contains(text, "last error S3.NoSuchBucket") {
+			t.Errorf("got\n%s", text)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, d, "broken", "waits\n")
-	deploy.Eventually(t, "status tells of the failure and of logging that is off", func() bool {
-		return strings.Contains(words(tool(t, d, "status", "broken")), `"hydrant logs broken" says how to turn it on`)
-	})
-	if text := tool(t, d, "logs", "broken"); !strings.Contains(text, "no entries of broken") || !strings.Contains(text, "is off") {
-		t.Errorf("got\n%s", text)
-	}
-	_, err = d.Firehose().UpdateDestination(t.Context(), &firehose.UpdateDestinationInput{
-		DeliveryStreamName: aws.String("broken"), CurrentDeliveryStreamVersionId: aws.String("1"), DestinationId: aws.String("destinationId-000000000001"),
-		ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{CloudWatchLoggingOptions: &types.CloudWatchLoggingOptions{
-			Enabled: aws.Bool(true), LogGroupName: aws.String("mine"), LogStreamName: aws.String("what failed"),
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	deploy.Eventually(t, "the error log has the failure", func() bool {
-		return strings.Contains(words(tool(t, d, "logs", "broken", "--log-stream", "what failed")), "S3.NoSuchBucket The bucket does not exist.")
-	})
-	line, _, _ := strings.Cut(tool(t, d, "logs", "broken", "--json", "-n", "1"), "\n")
-	var entry map[string]any
-	if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["logGroup"] != "mine" || entry["bucket"] != "nowhere" || entry["requestId"] == nil {
-		t.Errorf("%v: %s", err, line)
-	}
-	if text := words(tool(t, d, "status", "broken")); !strings.Contains(text, "last error S3.NoSuchBucket") {
-		t.Errorf("got\n%s", text)
-	}
 }

@@ -13,7 +13,7 @@ func TestComposeCluster(t *testing.T) {
 		t.Skip("it needs a container engine: make compose-test")
 	}
 	p := newProject(t, "HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MAX=2s", "COMPOSE_PROFILES=")
-	p.files = []string{"compose.cluster.yaml"}
+	p.Files = []string{"compose.cluster.yaml"}
 	p.up()
 	p.mustBeKeptThrice()
 	one := p.toS3("one")

@@ -35,7 +35,7 @@ func (p *project) shares(service string) {
 func (p *project) metric(container, name string) float64 {
 	p.t.Helper()
 	addr := strings.TrimSpace(p.docker(p.t.Context(), "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container))
-	page := p.compose(p.t.Context(), "exec", "-T", "api", "wget", "-q", "-O", "-", "http://"+addr+":4574/metrics")
+	page := p.Page("api", "http://"+addr+":4574/metrics")
 	sum := 0.0
 	for line := range strings.Lines(page) {
 		line = strings.TrimSpace(line)

@@ -23,12 +23,12 @@ func TestComposeUpgrade(t *testing.T) {
 	load := p.produce(rand.New(rand.NewPCG(*seed, 1)), one)
 	p.awaitMore("one")
 
-	p.env = append(p.env, "HYDRANT_VERSION="+*version+"-next")
+	p.Env = append(p.Env, "HYDRANT_VERSION="+*version+"-next")
 	for _, service := range upgraded() {
 		p.roll(service, *version+"-next")
 		p.awaitMore("one")
 	}
-	p.env = append(p.env, "HYDRANT_VERSION="+*version)
+	p.Env = append(p.Env, "HYDRANT_VERSION="+*version)
 	for _, service := range reversed(upgraded()) {
 		p.roll(service, *version)
 		p.awaitMore("one")

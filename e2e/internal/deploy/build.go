@@ -1,5 +1,5 @@
-// Package deploy starts Hydrant for a test: the same suite runs against everything in one process and against the built
-// programs, each a process of its own.
+// Package deploy starts Hydrant for a test: the same suite runs against everything in one process, against the built programs, each a
+// process of its own, and against the containers of compose.yaml.
 package deploy
 
 import (
@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 )
 
-// Programs are the built binaries.
-type Programs struct{ dir string }
+// Programs are the built binaries, and images.
+type Programs struct {
+	dir    string
+	images string // their tag, where containers are what is tested
+}
 
 // Build builds every program into dir; tags are build tags, such as "faults".
 func Build(ctx context.Context, dir, tags string) (Programs, error) {
-	args := []string{"build", "-o", dir + string(filepath.Separator), "-tags", tags,
+	return build(ctx, dir, tags,
 		"hydrant/hydrant",
 		"hydrant/services/ingest/cmd/hydrant-ingest",
 		"hydrant/services/buffer/cmd/hydrant-buffer",
@@ -24,14 +27,29 @@ func Build(ctx context.Context, dir, tags string) (Programs, error) {
 		"hydrant/services/redshift/cmd/hydrant-redshift",
 		"hydrant/e2e/cmd/redshift-standin",
 		"github.com/nats-io/nats-server/v2",
-	}
-	build := exec.CommandContext(ctx, "go", args...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
+	)
+}
+
+// Images are those with a tag, which have to be there, and the command-line tools, which are built into dir. With them Compose is the
+// only kind that can be started.
+func Images(ctx context.Context, dir, tag string) (Programs, error) {
+	p, err := build(ctx, dir, "toolsonly", "hydrant/hydrant")
+	p.images = tag
+	return p, err
+}
+
+func build(ctx context.Context, dir, tags string, packages ...string) (Programs, error) {
+	args := append([]string{"build", "-o", dir + string(filepath.Separator), "-tags", tags}, packages...)
+	command := exec.CommandContext(ctx, "go", args...) // #nosec G204 -- its arguments are written here
+	command.Stderr = os.Stderr
+	if err := command.Run(); err != nil {
 		return Programs{}, fmt.Errorf("build the programs: %w", err)
 	}
-	return Programs{dir}, nil
+	return Programs{dir: dir}, nil
 }
+
+// Start tells whether a kind can be started with them.
+func (p Programs) Start(kind Kind) bool { return (kind == Compose) == (p.images != "") }
 
 // Path is where a program is.
 func (p Programs) Path(name string) string { return filepath.Join(p.dir, name) }

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/e2e/internal/composed"
 	"hydrant/hydrant/allinone"
 	"hydrant/shared/proc"
 )
@@ -30,9 +31,10 @@ type Kind string
 const (
 	OneProcess Kind = "one process"
 	Processes  Kind = "processes"
+	Compose    Kind = "compose"
 )
 
-// Options change what is started. Settings are environment variables of every process.
+// Options change what is started. Settings are environment variables of every process; of containers, those that compose.yaml gives them.
 type Options struct {
 	Settings   map[string]string
 	StoreBytes int64 // of the JetStream store; 0 means 4 GiB
@@ -54,9 +56,10 @@ type Deployment struct {
 
 	nats []natsServer
 
-	one   *oneProcess
-	parts map[string]*proc.Process // by name, in Processes
-	ready map[string]string        // readiness addresses, by the same name
+	project *composed.Project // in Compose
+	one     *oneProcess
+	parts   map[string]*proc.Process // by name, in Processes
+	ready   map[string]string        // readiness addresses, by the same name
 }
 
 type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es, redshift int }
@@ -64,6 +67,9 @@ type ports struct{ api, s3, nats, monitor, admin, buffer, sink, es, redshift int
 // Start starts an installation with an empty data directory.
 func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deployment {
 	t.Helper()
+	if !programs.Start(kind) {
+		t.Fatalf("%s cannot be started with what was built: the test is to be left out, or to ask for what can (e2e/leftout_test.go)", kind)
+	}
 	d := &Deployment{
 		Kind: kind, t: t, programs: programs, options: options, dir: t.TempDir(),
 		parts: map[string]*proc.Process{}, ready: map[string]string{},
@@ -71,17 +77,11 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 	if d.options.StoreBytes == 0 {
 		d.options.StoreBytes = 4 << 30
 	}
-	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink, &d.ports.es, &d.ports.redshift} {
-		port, err := proc.FreePort()
-		must(t, err)
-		*p = port
+	if kind == Compose {
+		d.startContainers()
+		return d
 	}
-	d.API, d.S3 = "http://"+local(d.ports.api), "http://"+local(d.ports.s3)
-	d.nats = []natsServer{{name: "nats", port: d.ports.nats, monitor: d.ports.monitor}}
-	if options.Cluster {
-		d.nats = cluster(t, d.nats[0])
-	}
-	d.NATS = d.natsURL()
+	d.choosePorts()
 	if kind == OneProcess {
 		for name, value := range options.Settings {
 			t.Setenv(name, value)
@@ -94,16 +94,39 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 	return d
 }
 
+func (d *Deployment) choosePorts() {
+	d.t.Helper()
+	for _, p := range []*int{&d.ports.api, &d.ports.s3, &d.ports.nats, &d.ports.monitor, &d.ports.admin, &d.ports.buffer, &d.ports.sink, &d.ports.es, &d.ports.redshift} {
+		port, err := proc.FreePort()
+		must(d.t, err)
+		*p = port
+	}
+	d.API, d.S3 = "http://"+local(d.ports.api), "http://"+local(d.ports.s3)
+	d.nats = []natsServer{{name: "nats", port: d.ports.nats, monitor: d.ports.monitor}}
+	if d.options.Cluster {
+		d.nats = cluster(d.t, d.nats[0])
+	}
+	d.NATS = d.natsURL()
+}
+
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // Restart stops everything as a user would, and starts it again on the same data.
 func (d *Deployment) Restart() {
 	d.t.Helper()
-	if d.Kind == OneProcess {
+	switch d.Kind {
+	case OneProcess:
 		d.stopOne()
 		d.startOne()
-		return
+	case Compose:
+		d.project.Restart()
+	case Processes:
+		d.restartProcesses()
 	}
+}
+
+func (d *Deployment) restartProcesses() {
+	d.t.Helper()
 	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "redshift", "s3", "nats"} {
 		must(d.t, d.parts[name].Terminate(15*time.Second))
 	}
@@ -114,9 +137,12 @@ func (d *Deployment) Restart() {
 }
 
 // Stop kills one part, such as "nats", "s3" or "es", for a while; the function it returns starts it again. Only where parts are
-// processes.
+// processes, or containers.
 func (d *Deployment) Stop(name string) (start func()) {
 	d.t.Helper()
+	if d.Kind == Compose {
+		return d.killContainers(name)
+	}
 	d.parts[name].Kill()
 	return func() {
 		d.t.Helper()
@@ -289,15 +315,21 @@ func (d *Deployment) Objects(bucket, prefix string) []Object {
 	return objects
 }
 
-// Get reads a page of the admin port.
+// Get reads a page of the admin port, of the ingest where each service has its own.
 func (d *Deployment) Get(path string) string {
 	d.t.Helper()
+	if d.Kind == Compose {
+		return d.project.Page("api", "http://ingest:4574"+path)
+	}
 	return d.read("http://" + local(d.ports.admin) + path)
 }
 
 // Monitor reads a page of the NATS server's monitoring port.
 func (d *Deployment) Monitor(path string) string {
 	d.t.Helper()
+	if d.Kind == Compose {
+		return d.project.Page("nats", "http://127.0.0.1:8222"+path)
+	}
 	return d.read("http://" + local(d.ports.monitor) + path)
 }
 

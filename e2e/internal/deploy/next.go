@@ -45,7 +45,7 @@ func BuildNext(ctx context.Context, dir string) (Programs, error) {
 	if err := build.Run(); err != nil {
 		return Programs{}, fmt.Errorf("build the next version: %w", err)
 	}
-	return Programs{dir}, nil
+	return Programs{dir: dir}, nil
 }
 
 // writeOverlay writes the edited files below dir, and what tells the go command of them.

@@ -1,0 +1,72 @@
+package composed
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// removedWithTest has the project removed when the test ends, and its logs shown where it failed.
+func (p *Project) removedWithTest() {
+	p.t.Helper()
+	p.heir = startHeir(p)
+	p.t.Cleanup(func() {
+		ctx := context.Background()
+		if p.t.Failed() {
+			p.t.Log(p.Compose(ctx, "logs", "--no-color", "--tail", "40"))
+		}
+		if _, err := p.run(ctx, removal(p.name)...); err != nil {
+			p.t.Error(err)
+			return // the heir tries it again when the process ends
+		}
+		p.heir.dismiss()
+	})
+}
+
+// removal is by the name alone: with files, what they have in another profile, or do not use, would be left. Nothing is looked at any
+// more, so nothing is waited for.
+func removal(name string) []string {
+	return []string{"compose", "--project-name", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"}
+}
+
+// heir is a shell that removes a project whose test cannot: a process that is killed, or ended by go test's timeout, runs no cleanup.
+// What it waits for is a line, and what it gets in place of that is the end of its input.
+type heir struct {
+	p     *Project
+	shell *exec.Cmd
+	will  *os.File // every command of the project holds it open too, so that none is still at work when it ends
+}
+
+func startHeir(p *Project) *heir {
+	p.t.Helper()
+	waits := append([]string{"-c", `read -r dismissed || exec docker "$@"`, "heir"}, removal(p.name)...)
+	shell := exec.CommandContext(context.Background(), "sh", waits...) // #nosec G204 -- the name is made here
+	shell.Env = p.Env
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the test's process group is not for it
+	input, will, err := os.Pipe()
+	p.must(err)
+	shell.Stdin = input
+	p.must(shell.Start())
+	p.must(input.Close())
+	return &heir{p: p, shell: shell, will: will}
+}
+
+// dismiss ends it, without anything to do.
+func (h *heir) dismiss() {
+	_, err := h.will.WriteString("dismissed\n")
+	h.p.must(err)
+	h.end()
+}
+
+func (h *heir) end() {
+	h.p.must(h.will.Close())
+	h.p.must(h.shell.Wait())
+}
+
+func (p *Project) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}

@@ -1,0 +1,88 @@
+package composed
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// fakeDocker notes what it is asked, when it begins and when it is done. To "wait" it does until something is written to a pipe.
+const fakeDocker = `#!/bin/sh
+echo "begins $*" >>"$DIR/noted"
+[ "$1" = wait ] && read -r go <"$DIR/pipe"
+echo "ends $*" >>"$DIR/noted"
+`
+
+const removed = "begins compose --project-name hydrant-test-1 down --volumes --remove-orphans --timeout 0\n" +
+	"ends compose --project-name hydrant-test-1 down --volumes --remove-orphans --timeout 0\n"
+
+// faked is a project of a docker that does nothing.
+func faked(t *testing.T) (p *Project, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	p = &Project{t: t, name: "hydrant-test-1", Env: append(os.Environ(), "DIR="+dir)}
+	p.must(os.WriteFile(filepath.Join(dir, "docker"), []byte(fakeDocker), 0o700)) // #nosec G306 -- it is run
+	p.must(syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	p.heir = startHeir(p)
+	return p, dir
+}
+
+func noted(t *testing.T, dir string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "noted")) // #nosec G304 -- the test's own
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestHeir(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		end   func(*heir)
+		noted string
+	}{
+		{"of a test that removed its project", (*heir).dismiss, ""},
+		{"of a test whose process is gone", (*heir).end, removed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, dir := faked(t)
+			c.end(p.heir)
+			if got := noted(t, dir); got != c.noted {
+				t.Errorf("docker was asked\n%swant\n%s", got, c.noted)
+			}
+		})
+	}
+}
+
+// TestHeirWaits has a command outlive the test: what that still makes is removed too.
+func TestHeirWaits(t *testing.T) {
+	p, dir := faked(t)
+	command := p.command(t.Context(), "wait")
+	p.must(command.Start())
+	pipe, err := os.OpenFile(filepath.Join(dir, "pipe"), os.O_WRONLY, 0) // which waits for its reader
+	p.must(err)
+	p.must(p.heir.will.Close())
+	_, err = pipe.WriteString("go\n")
+	p.must(err)
+	p.must(pipe.Close())
+	p.must(command.Wait())
+	p.must(p.heir.shell.Wait())
+	if got, want := noted(t, dir), "begins wait\nends wait\n"+removed; got != want {
+		t.Errorf("docker was asked\n%swant\n%s", got, want)
+	}
+}
+
+// TestEnvironment makes sure that settings of whoever runs a test are not those of the test.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("HYDRANT_RETENTION", "1s")
+	t.Setenv("COMPOSE_FILE", "other.yaml")
+	t.Setenv("DOCKER_HOST", "unix:///nowhere")
+	all := strings.Join(environment(), "\n")
+	if strings.Contains(all, "HYDRANT_RETENTION") || strings.Contains(all, "COMPOSE_FILE") || !strings.Contains(all, "DOCKER_HOST=unix:///nowhere") {
+		t.Errorf("it is %q", all)
+	}
+}
