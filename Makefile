@@ -81,6 +81,8 @@ IMAGES ?= images
 # Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
+# Of what the test does to the installation, the steps with this in their names; all of them if empty.
+STEPS ?=
 
 .PHONY: images
 images: ## build the container images, with Docker's own Compose
@@ -96,7 +98,7 @@ compose-test: ## start compose.yaml, then scale and kill it under load for DURAT
 
 .PHONY: compose-run
 compose-run:
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG)
+	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.steps="$(STEPS)"
 
 .PHONY: bench
 bench: ## measure speed, by ratios taken side by side, in eleven minutes; BENCHFLAGS="-rows batch,put-one", -list, -json, -dir
