@@ -3,6 +3,7 @@ package compose
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type takeover struct {
 func (p *project) freeze(service, one string) []handOut {
 	p.t.Helper()
 	for range 20 {
-		p.docker(p.t.Context(), "pause", one)
+		p.pause(one)
 		before := p.consumers(service)
 		if handed := p.awaitHandOut(service, before); len(handed) > 0 {
 			return handed
@@ -40,6 +41,20 @@ func (p *project) freeze(service, one string) []handOut {
 	}
 	p.t.Fatalf("a frozen %s was never handed a batch", service)
 	return nil
+}
+
+// pause repeats what an engine on a busy machine may not get done in the time that it has for it.
+func (p *project) pause(one string) {
+	p.t.Helper()
+	p.eventually("the container is paused", time.Minute, func() bool {
+		command := exec.CommandContext(p.t.Context(), "docker", "pause", one) // #nosec G204 -- the test's own argument
+		command.Env = p.env
+		out, err := command.CombinedOutput()
+		if err != nil {
+			p.t.Logf("docker pause: %v\n%s", err, out)
+		}
+		return err == nil
+	})
 }
 
 // awaitHandOut waits for as long as what a replica asked for may be granted, and returns what was.

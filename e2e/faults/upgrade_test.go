@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,8 +22,10 @@ import (
 
 	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/producer"
 	"hydrant/shared/names"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/proc"
 	"hydrant/shared/record"
 )
@@ -42,16 +45,16 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	u := newUpgrade(t)
 	stop := u.produce()
-	for _, kind := range []string{"s3sink", "buffer", "ingest"} {
+	for _, kind := range []string{"redshift", "es", "s3sink", "buffer", "ingest"} {
 		for n := range replicas {
 			u.replace(kind, n+1)
-			u.awaitDeliveries(4)
+			u.awaitDeliveries()
 		}
 	}
 	stop()
 	u.drain(drainTime)
-	u.verdict(t, checker.Options{})
-	u.wasNewer("plain")
+	u.verdict()
+	u.wasNewer()
 	for _, p := range u.parts {
 		if strings.HasSuffix(p.Name(), "-next") {
 			u.leavesAlone(p) // what the version before wrote is no obstacle
@@ -69,49 +72,67 @@ func TestUpgradeInTheWrongOrder(t *testing.T) {
 	u.createStream("other", otherDestination())
 	u.goes["other"] = nil // its records are not the producers'
 	stop := u.produce()
-	u.awaitDeliveries(4)
+	u.awaitDeliveries()
 
-	u.replace("ingest", 1)
-	u.replace("ingest", 2)
+	u.replaceBoth("ingest")
 	u.awaitRefusal("buffer", "delivery stream plain, leg s3, shard 0: ", "format 2, known up to 1")
 	u.createStream("late", destination("late/", 1, 1, types.CompressionFormatUncompressed))
-	u.awaitRefusal("buffer", "delivery stream late: ", "format 5, known up to 4")
-	u.awaitRefusal("s3sink", "delivery stream late: ", "format 5, known up to 4")
+	for _, kind := range []string{"buffer", "s3sink", "es", "redshift"} {
+		u.awaitRefusal(kind, "delivery stream late: ", "format 5, known up to 4")
+	}
 	u.toldByStatus("plain", "format 2, known up to 1")
 	_, err = u.js.Publish(t.Context(), names.RecordsSubject("other", 0), []byte("goes on"))
 	u.must(err)
 	deploy.Eventually(t, "a delivery stream that nothing newer is of goes on", func() bool { return u.objectsOf("other-bucket") > 0 })
 
-	u.replace("buffer", 1)
-	u.replace("buffer", 2)
+	u.replaceBoth("buffer")
 	u.awaitRefusal("s3sink", "batches of delivery stream plain, leg s3: ", "format 2, known up to 1")
+	u.awaitRefusal("es", "batches of delivery stream documents, leg es: ", "format 2, known up to 1")
 	stop()
 
-	u.replace("s3sink", 1)
-	u.replace("s3sink", 2)
+	u.replaceBoth("s3sink")
+	u.awaitRefusal("redshift", "staged objects of delivery stream rows: ", "format 2, known up to 1")
+	u.replaceBoth("es")
+	u.replaceBoth("redshift")
 	u.drain(drainTime)
-	u.verdict(t, checker.Options{})
-	u.wasNewer("plain")
+	u.verdict()
+	u.wasNewer()
 }
 
 // upgrade is an installation whose replicas are replaced, and the producers that put to it meanwhile.
 type upgrade struct {
 	*rig
-	next deploy.Programs
-	apis map[string]string // of the ingest replicas, by name
+	next      deploy.Programs
+	apis      map[string]string // of the ingest replicas, by name
+	documents map[string]checker.Search
+	rows      map[string]checker.Warehouse
 }
+
+// hurried is that a batch which is refused is looked at again at once.
+const hurried = "HYDRANT_RETRY_MAX=1s"
 
 func newUpgrade(t *testing.T) *upgrade {
 	built, err := next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upgrade{rig: newRig(t, 1, programs, "HYDRANT_RETRY_MAX=1s"), next: built, apis: map[string]string{}}
+	node, database := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{}), pgtest.Start(t)
+	u := &upgrade{rig: newRig(t, 1, programs, hurried), next: built, apis: map[string]string{}}
+	u.addSearch(node, replicas, []string{hurried})
+	u.addWarehouse(database, replicas, []string{hurried})
+	u.awaitReady()
 	for n, address := range u.backends {
 		u.apis[fmt.Sprintf("ingest-%d", n+1)] = address
 	}
 	u.createStream("plain", destination("", 1, 1, types.CompressionFormatUncompressed))
 	u.createStream("packed", withBackup(destination("packed/", 1, 1, types.CompressionFormatGzip)))
+	u.documents = map[string]checker.Search{
+		"documents": u.createSearch("documents", searching{Search: checker.Search{Rotation: checker.NoRotation}, interval: 1, retries: hour}),
+	}
+	u.shapes["documents"] = shape{documents: true} // all of them such as the node takes
+	u.rows = map[string]checker.Warehouse{"rows": u.createRedshift("rows", loading{
+		Warehouse: checker.Warehouse{Form: checker.Document}, standIn: attentive, options: "JSON 'auto'", interval: 1, retries: hour,
+	})}
 	return u
 }
 
@@ -121,12 +142,12 @@ func otherDestination() *types.ExtendedS3DestinationConfiguration {
 	return to
 }
 
-// produce puts to both delivery streams until it is told to stop. No call may fail after the SDK's own retries.
+// produce puts to all delivery streams until it is told to stop. No call may fail after the SDK's own retries.
 func (u *upgrade) produce() (stop func()) {
 	ctx, cancel := context.WithCancel(u.t.Context())
 	var running sync.WaitGroup
 	var all []*producer.Producer
-	for i, stream := range []string{"plain", "packed"} {
+	for i, stream := range []string{"plain", "packed", "documents", "rows"} {
 		p := u.producer(stream, "p0", rand.New(rand.NewPCG(1, uint64(i))), 200)
 		all = append(all, p)
 		running.Go(func() {
@@ -151,15 +172,7 @@ func (u *upgrade) produce() (stop func()) {
 func (u *upgrade) replace(kind string, n int) {
 	u.t.Helper()
 	name := fmt.Sprintf("%s-%d", kind, n)
-	switch kind {
-	case "ingest":
-		u.startIngest(name)
-	case "s3sink":
-		u.startSink(kind, name+"-next", u.next, uint64(n), []string{"HYDRANT_RETRY_MAX=1s"})
-	default:
-		admin := u.addr()
-		u.start(kind, name+"-next", u.next.Path("hydrant-"+kind), admin+"/readyz", u.env, "--admin-addr", admin)
-	}
+	u.startNext(kind, name, n)
 	newer := u.parts[name+"-next"]
 	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
 	defer cancel()
@@ -179,6 +192,30 @@ func (u *upgrade) replace(kind string, n int) {
 	delete(u.parts, name)
 }
 
+func (u *upgrade) replaceBoth(kind string) {
+	u.t.Helper()
+	for n := range replicas {
+		u.replace(kind, n+1)
+	}
+}
+
+func (u *upgrade) startNext(kind, name string, n int) {
+	settings := []string{hurried}
+	switch kind {
+	case "ingest":
+		u.startIngest(name)
+	case "s3sink":
+		u.startSink(kind, name+"-next", u.next, uint64(n), settings)
+	case "es":
+		u.startSearchSink(name+"-next", u.next, n, settings)
+	case "redshift":
+		u.startLoader(name+"-next", u.next, n, settings)
+	default:
+		admin := u.addr()
+		u.start(kind, name+"-next", u.next.Path("hydrant-"+kind), admin+"/readyz", u.env, "--admin-addr", admin)
+	}
+}
+
 func (u *upgrade) startIngest(name string) {
 	api, admin := u.addr(), u.addr()
 	u.start("ingest", name+"-next", u.next.Path("hydrant-ingest"), admin+"/readyz", u.env, "--listen", api, "--admin-addr", admin)
@@ -194,18 +231,36 @@ func (u *upgrade) front() {
 	u.api.SetBackends(backends...)
 }
 
-// awaitDeliveries waits until so many batches more are delivered.
-func (u *upgrade) awaitDeliveries(more uint64) {
+// awaitDeliveries waits until each kind of destination has been delivered to again.
+func (u *upgrade) awaitDeliveries() {
 	u.t.Helper()
 	before := u.deliveries()
-	deploy.Eventually(u.t, "deliveries go on", func() bool { return u.deliveries() >= before+more })
+	deploy.Eventually(u.t, "deliveries go on", func() bool {
+		now := u.deliveries()
+		for _, subject := range u.watched() {
+			if now[subject] == before[subject] {
+				return false
+			}
+		}
+		return true
+	})
 }
 
-func (u *upgrade) deliveries() uint64 {
+// watched are where the deliveries to each kind of destination are told.
+func (u *upgrade) watched() []string {
+	return []string{
+		names.DeliveriesSubject(names.LegS3, "plain"), names.DeliveriesSubject(names.LegES, "documents"), names.DeliveriesSubject(names.LegRedshift, "rows"),
+	}
+}
+
+// deliveries counts them by their subjects.
+func (u *upgrade) deliveries() map[string]uint64 {
 	u.t.Helper()
 	s, err := u.js.Stream(u.t.Context(), names.DeliveriesStream)
 	u.must(err)
-	return s.CachedInfo().State.LastSeq
+	info, err := s.Info(u.t.Context(), jetstream.WithSubjectFilter("deliveries.>"))
+	u.must(err)
+	return info.State.Subjects
 }
 
 // awaitRefusal waits until a replica says that it is ready, and leaves something alone for the reason that has these words.
@@ -272,22 +327,64 @@ func (u *upgrade) objectsOf(of string) int {
 	return len(list.Contents)
 }
 
-// wasNewer makes sure that the next version wrote what this one cannot read, or nothing was tested.
-func (u *upgrade) wasNewer(stream names.Stream) {
+// verdict counts every record in S3, in the index and in the table. Nothing may be set aside.
+func (u *upgrade) verdict() {
 	u.t.Helper()
-	batches, err := u.js.Stream(u.t.Context(), names.BatchesStream)
-	u.must(err)
-	m, err := batches.GetLastMsgForSubject(u.t.Context(), names.BatchesSubject(names.LegS3, stream, 0))
-	u.must(err)
+	if aside := slices.Concat(u.objects(u.t, failedPrefix), u.objects(u.t, manifestPrefix)); len(aside) > 0 {
+		u.t.Errorf("%d files or manifests name what was set aside", len(aside))
+	}
+	u.rig.verdict(u.t, checker.Options{})
+	u.countDocuments(u.t, u.documents)
+	u.countRows(u.t, u.rows)
+}
+
+// wasNewer makes sure that the next version wrote what this one cannot read, or nothing was tested.
+func (u *upgrade) wasNewer() {
+	u.t.Helper()
+	for leg, stream := range map[names.Leg]names.Stream{names.LegS3: "plain", names.LegES: "documents"} {
+		u.batchIsNewer(names.BatchesSubject(leg, stream, 0))
+		u.recordIsNewer(names.RecordsSubject(stream, 0))
+	}
+	u.recordIsNewer(names.RecordsSubject("rows", 0))
+	for _, subject := range u.watched() {
+		u.deliveryIsNewer(subject)
+	}
+}
+
+func (u *upgrade) batchIsNewer(subject string) {
+	u.t.Helper()
 	var d struct {
 		Format       int
 		RecordFormat int `json:"record_format"`
 	}
-	u.must(json.Unmarshal(m.Data, &d))
+	u.last(names.BatchesStream, subject, &d)
 	if d.Format != 2 || d.RecordFormat != 2 {
-		u.t.Errorf("the last batch is %s", m.Data)
+		u.t.Errorf("the last batch at %s is %+v", subject, d)
 	}
-	logs := u.js.ListStreams(u.t.Context(), jetstream.WithStreamListSubject(names.RecordsSubject(stream, 0)))
+}
+
+func (u *upgrade) deliveryIsNewer(subject string) {
+	u.t.Helper()
+	var d struct{ Format int }
+	u.last(names.DeliveriesStream, subject, &d)
+	if d.Format != 2 {
+		u.t.Errorf("the last delivery at %s is %+v", subject, d)
+	}
+}
+
+// last reads the last message with a subject.
+func (u *upgrade) last(stream, subject string, into any) {
+	u.t.Helper()
+	s, err := u.js.Stream(u.t.Context(), stream)
+	u.must(err)
+	m, err := s.GetLastMsgForSubject(u.t.Context(), subject)
+	u.must(err)
+	u.must(json.Unmarshal(m.Data, into))
+}
+
+func (u *upgrade) recordIsNewer(subject string) {
+	u.t.Helper()
+	logs := u.js.ListStreams(u.t.Context(), jetstream.WithStreamListSubject(subject))
 	for info := range logs.Info() {
 		log, err := u.js.Stream(u.t.Context(), info.Config.Name)
 		u.must(err)
@@ -297,4 +394,5 @@ func (u *upgrade) wasNewer(stream names.Stream) {
 			u.t.Errorf("the last message has the headers %v", last.Header)
 		}
 	}
+	u.must(logs.Err())
 }
