@@ -211,10 +211,10 @@ func (p *project) consumers(service string) (found []*jetstream.ConsumerInfo) {
 // inspect connects for one look, since NATS may be killed between two.
 func (p *project) inspect(look func(jetstream.JetStream)) {
 	p.t.Helper()
-	conn, err := nats.Connect("nats://" + p.natsAddr)
+	conn, err := nats.Connect("nats://"+p.natsAddr, nats.Timeout(time.Minute))
 	p.must(err)
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(time.Minute))
 	p.must(err)
 	look(js)
 }
