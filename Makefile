@@ -97,7 +97,7 @@ compose-test: ## start compose.yaml, then scale and kill it under load for DURAT
 	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-run
 
 .PHONY: compose-run
-compose-run:
+compose-run: $(NATSCLI)
 	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.steps="$(STEPS)"
 
 .PHONY: bench

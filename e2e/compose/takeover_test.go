@@ -47,9 +47,7 @@ func (p *project) freeze(service, one string) []handOut {
 func (p *project) pause(one string) {
 	p.t.Helper()
 	p.eventually("the container is paused", time.Minute, func() bool {
-		command := exec.CommandContext(p.t.Context(), "docker", "pause", one) // #nosec G204 -- the test's own argument
-		command.Env = p.env
-		out, err := command.CombinedOutput()
+		out, err := exec.CommandContext(p.t.Context(), "docker", "pause", one).CombinedOutput() // #nosec G204 -- the test's own argument
 		if err != nil {
 			p.t.Logf("docker pause: %v\n%s", err, out)
 		}
