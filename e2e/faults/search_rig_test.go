@@ -26,8 +26,7 @@ import (
 
 const (
 	// domain is a name that each sink has another address for: that of its own proxy.
-	domain  = "arn:aws:es:us-east-1:000000000000:domain/faults"
-	indices = "faults-*"
+	domain = "arn:aws:es:us-east-1:000000000000:domain/faults"
 	// Where failed documents and backups are, in either bucket.
 	failedPrefix, allPrefix = "failed/", "all/"
 	// badShare is how many of the records no index takes: few enough that there are batches without.
@@ -54,17 +53,18 @@ func searchStorm() faultproxy.SearchSettings {
 func newSearchRig(t *testing.T, sinks int, settings ...string) *rig {
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{})
 	r := newRig(t, *seed, programs, settings...)
-	r.addSearch(node, sinks, settings)
+	r.addSearch(node, "faults-", sinks, settings)
 	r.awaitReady()
 	return r
 }
 
-func (r *rig) addSearch(node *esnode.Node, sinks int, settings []string) {
+// addSearch adds a node, which may be another rig's too, and sinks. The indices of this one begin with a word.
+func (r *rig) addSearch(node *esnode.Node, indices string, sinks int, settings []string) {
 	r.t.Helper()
-	r.node = node
+	r.node, r.indices = node, indices
 	r.add("search", "search", &part{process: node.Process, ready: node.ReadyURL()})
-	r.must(node.Client().PutIndexTemplate(r.t.Context(), "faults", map[string]any{
-		"index_patterns": []string{indices},
+	r.must(node.Client().PutIndexTemplate(r.t.Context(), indices+"template", map[string]any{
+		"index_patterns": []string{indices + "*"},
 		"template":       map[string]any{"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping()},
 	}))
 	for n := range sinks {
@@ -104,7 +104,7 @@ func (r *rig) blockWrites(t *testing.T, over func()) {
 func (r *rig) setBlocked(t *testing.T, blocked bool) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err := r.node.Client().BlockWrites(ctx, indices, blocked)
+	err := r.node.Client().BlockWrites(ctx, r.indices+"*", blocked)
 	var answered *esnode.StatusError
 	return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
 }
@@ -120,7 +120,7 @@ type searching struct {
 // createSearch makes a delivery stream to the search node; what it is called, its index is.
 func (r *rig) createSearch(name string, s searching) checker.Search {
 	r.t.Helper()
-	s.Index = "faults-" + name
+	s.Index = r.indices + name
 	to := &types.AmazonopensearchserviceDestinationConfiguration{
 		RoleARN: aws.String(role), DomainARN: aws.String(domain), IndexName: &s.Index,
 		IndexRotationPeriod: types.AmazonopensearchserviceIndexRotationPeriod(s.Rotation),
@@ -182,7 +182,7 @@ func (r *rig) countDocuments(t *testing.T, streams map[string]checker.Search) *c
 // documents are all that the node has, past the proxies.
 func (r *rig) documents(ctx context.Context) iter.Seq2[checker.Found, error] {
 	return func(yield func(checker.Found, error) bool) {
-		for d, err := range r.node.Client().Documents(ctx, indices) {
+		for d, err := range r.node.Client().Documents(ctx, r.indices+"*") {
 			if !yield(checker.Found{Index: d.Index, ID: d.ID, Version: d.Version, Source: d.Source}, err) {
 				return
 			}
