@@ -81,6 +81,8 @@ IMAGES ?= images
 # Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
+# Of what the test does to the installation, the steps with this in their names; all of them if empty.
+STEPS ?=
 # Which tests of the end-to-end suite run against compose.yaml too, and how many at once: most of their time is waiting.
 COMPOSE_SUITE ?= .
 COMPOSE_SUITE_PARALLEL ?= 3
@@ -103,8 +105,8 @@ compose-suite: ## run the end-to-end suite against compose.yaml; COMPOSE_SUITE='
 	@./.ci/with-docker $(MAKE) --no-print-directory $(IMAGES) compose-suite-run
 
 .PHONY: compose-run
-compose-run:
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG)
+compose-run: $(NATSCLI)
+	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.steps="$(STEPS)"
 
 .PHONY: compose-suite-run
 compose-suite-run: $(VENV)/ready $(NODE)/ready $(NATSCLI)

@@ -107,7 +107,10 @@ func (c *clustered) makeOneOfEach() {
 }
 
 func toBucket(bucket string) *types.S3DestinationConfiguration {
-	return &types.S3DestinationConfiguration{RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + bucket)}
+	return &types.S3DestinationConfiguration{
+		RoleARN: aws.String(role), BucketARN: aws.String("arn:aws:s3:::" + bucket),
+		BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
+	}
 }
 
 // streams are all there are in NATS, whoever made them.

@@ -25,6 +25,7 @@ var (
 	duration = flag.Duration("compose.duration", 20*time.Second, "how long to kill and scale at random, after each was done once")
 	version  = flag.String("compose.version", "local", "tag of Hydrant's images, which must be there")
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
+	steps    = flag.String("compose.steps", "", "do those steps alone whose names match this, such as 'of several'")
 	search   = flag.Bool("compose.search", true, "deliver to Elasticsearch too")
 )
 
@@ -57,12 +58,12 @@ func TestCompose(t *testing.T) {
 	for _, w := range ways {
 		loads = append(loads, p.produce(rng, w))
 	}
-	p.drive(rng, p.steps(), *duration)
+	p.drive(rng, p.chosen(), *duration)
 	p.allDelivered(loads...)
 	for n, w := range ways {
 		p.verdict(w.check(loads[n].ledger))
 	}
-	t.Logf("%d batches were in hand, of whichever replica, when one of several was killed", p.inHand)
+	p.logTakeovers()
 }
 
 // way is where some delivery streams go, and how what is there is compared with what their producers know.

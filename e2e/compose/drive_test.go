@@ -2,6 +2,8 @@ package compose
 
 import (
 	"math/rand/v2"
+	"regexp"
+	"slices"
 	"time"
 )
 
@@ -14,8 +16,8 @@ type step struct {
 	do   func(p *project, rng *rand.Rand)
 }
 
-// killedAmongOthers ends one of two or more replicas of a sink, and starts it again only when the others have delivered all that
-// was handed out before.
+// killedAmongOthers ends one of two or more replicas of a sink that certainly holds a batch: the others are stopped until it was handed
+// one, which it keeps, as it is frozen by then. It is started again only when the others have delivered all that was handed out before.
 func killedAmongOthers(service string) step {
 	return step{"kill one " + service + " of several", func(p *project, rng *rand.Rand) {
 		if p.scale[service] < 2 {
@@ -23,11 +25,14 @@ func killedAmongOthers(service string) step {
 			p.up()
 		}
 		running := p.containers(service)
-		one := running[rng.IntN(len(running))]
-		p.docker(p.t.Context(), "pause", one) // so that it keeps what it has, and what it has asked JetStream for
-		p.awaitInHand(service)
+		n := rng.IntN(len(running))
+		one, others := running[n], slices.Delete(slices.Clone(running), n, n+1)
+		defer p.listen()()
+		p.docker(p.t.Context(), append([]string{"stop"}, others...)...)
+		handed := p.freeze(service, one)
+		p.docker(p.t.Context(), append([]string{"start"}, others...)...)
 		p.kill(one)
-		p.takesOver(service)
+		p.takesOver(service, handed)
 		p.up()
 	}}
 }
@@ -70,14 +75,18 @@ func (p *project) wait(d time.Duration) {
 	}
 }
 
-// steps are what the test does.
-func (p *project) steps() []step {
+// chosen are what the test does, of those that are asked for.
+func (p *project) chosen() []step {
 	all := []step{
 		scaled("s3sink"), scaled("ingest"), scaled("buffer"), scaled("redshift"),
 		killedAmongOthers("s3sink"), killedAmongOthers("redshift"), killed("ingest"), killed("buffer"), killed("api"), killed("s3"), killed("nats"),
 	}
 	if *search {
 		all = append(all, scaled("es"), killedAmongOthers("es"))
+	}
+	all = slices.DeleteFunc(all, func(s step) bool { return !regexp.MustCompile(*steps).MatchString(s.name) })
+	if len(all) == 0 {
+		p.t.Fatalf("there is no step %q", *steps)
 	}
 	return all
 }

@@ -15,7 +15,7 @@ type project struct {
 
 	apiAddr, s3Addr, natsAddr, redshiftAddr, searchAddr string
 
-	inHand int // batches, when one replica of several was killed
+	takenOver []takeover
 }
 
 // newProject starts nothing. Whatever becomes of the test, nothing of the project is left.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,6 +119,7 @@ func (r *rig) check(leg names.Leg, options checker.Options) *checker.Report {
 	}
 	objects, err := checker.Objects(r.t.Context(), r.direct, from, "")
 	r.must(err)
+	objects = slices.DeleteFunc(objects, func(o checker.Object) bool { return strings.HasPrefix(o.Key, copyPrefix) })
 	return r.judge(leg, objects, options)
 }
 

@@ -16,6 +16,7 @@ import (
 	_ "github.com/lib/pq"
 
 	"hydrant/e2e/internal/checker"
+	"hydrant/e2e/internal/deploy"
 	"hydrant/e2e/internal/faultproxy"
 	"hydrant/shared/names"
 	"hydrant/shared/pgtest"
@@ -25,6 +26,8 @@ import (
 const (
 	// Where staged objects are, and the error manifests of delivery streams without and with an ErrorOutputPrefix.
 	stagedPrefix, manifestPrefix, skippedPrefix = "staged/", "errors/manifests/", "skipped/"
+	// copyPrefix is where a loader names to COPY what it is to load. No batch is in there.
+	copyPrefix = "manifests/"
 	// loaderWait is the ack wait of loaders. Only one has the turn, and when it is killed the other gets it no sooner.
 	loaderWait = 2 * time.Second
 	// badRows is how many of the records no table takes: each costs its object.
@@ -76,22 +79,31 @@ func (d database) Restart() error { return d.Server.Restart(d.t.Context()) }
 func newRedshiftRig(t *testing.T, loaders int, settings ...string) *rig {
 	node := pgtest.Start(t)
 	r := newRig(t, *seed, programs, settings...)
+	r.addWarehouse(node, loaders, settings)
+	r.awaitReady()
+	return r
+}
+
+func (r *rig) addWarehouse(node *pgtest.Node, loaders int, settings []string) {
+	r.t.Helper()
 	r.warehouse = &warehouse{node: node}
-	r.add("database", "database", &part{process: database{node.Process(), node, t}})
+	r.add("database", "database", &part{process: database{node.Process(), node, r.t}})
 	var err error
 	r.warehouse.db, err = sql.Open("postgres", node.URL("postgres"))
 	r.must(err)
-	t.Cleanup(func() { _ = r.warehouse.db.Close() })
+	r.t.Cleanup(func() { _ = r.warehouse.db.Close() })
 	for n := range standIns {
 		r.startStandIn(n)
 	}
 	for n := range loaders {
-		r.startSink("redshift", fmt.Sprintf("redshift-%d", n+1), programs, *seed+uint64(20+n), slices.Concat([]string{
-			"HYDRANT_ACK_WAIT=" + loaderWait.String(), "HYDRANT_COPY_TIMEOUT=6s", "HYDRANT_CONNECT_TIMEOUT=3s",
-		}, settings))
+		r.startLoader(fmt.Sprintf("redshift-%d", n+1), programs, n, settings)
 	}
-	r.awaitReady()
-	return r
+}
+
+func (r *rig) startLoader(name string, programs deploy.Programs, n int, settings []string) {
+	r.startSink("redshift", name, programs, *seed+uint64(20+n), slices.Concat([]string{
+		"HYDRANT_ACK_WAIT=" + loaderWait.String(), "HYDRANT_COPY_TIMEOUT=6s", "HYDRANT_CONNECT_TIMEOUT=3s",
+	}, settings))
 }
 
 func (r *rig) startStandIn(n int) {
@@ -183,24 +195,33 @@ func (r *rig) createRedshift(name string, l loading) checker.Warehouse {
 	return l.Warehouse
 }
 
-// checkRows counts every record that goes to the database, in the tables and in S3.
+// checkRows counts every record that goes to the database, in the tables and in S3. Some must be such as no table takes.
 func (r *rig) checkRows(t *testing.T, streams map[string]checker.Warehouse) *checker.Report {
 	t.Helper()
-	loaded := checker.Loaded{Rows: r.rows(t.Context(), streams), Ledger: r.noted(t.Context()), Staged: r.objects(t, stagedPrefix)}
-	loaded.Manifests = slices.Concat(r.objects(t, manifestPrefix), r.objects(t, skippedPrefix))
-	staged := r.judge(names.LegS3, loaded.Staged, checker.Options{})
+	staged := r.judge(names.LegS3, r.objects(t, stagedPrefix), checker.Options{})
 	t.Logf("staged\n%s", staged)
 	if err := staged.Err(); err != nil {
 		t.Errorf("staged: %v", err)
 	}
+	report := r.countRows(t, streams)
+	if report.SetAside == 0 {
+		t.Error("nothing was set aside, so that was not tested")
+	}
+	return report
+}
+
+func (r *rig) countRows(t *testing.T, streams map[string]checker.Warehouse) *checker.Report {
+	t.Helper()
+	loaded := checker.Loaded{Rows: r.rows(t.Context(), streams), Ledger: r.noted(t.Context()), Staged: r.objects(t, stagedPrefix)}
+	loaded.Manifests = slices.Concat(r.objects(t, manifestPrefix), r.objects(t, skippedPrefix))
 	report, err := checker.CheckRows(t.Context(), r.ledger, loaded, checker.RowOptions{Streams: streams})
 	r.must(err)
 	t.Logf("rows\n%s", report)
 	if err := report.Err(); err != nil {
 		t.Error(err)
 	}
-	if report.Rows == 0 || report.SetAside == 0 {
-		t.Error("nothing was loaded, or nothing set aside, so that was not tested")
+	if report.Rows == 0 {
+		t.Error("nothing was loaded, so nothing was tested")
 	}
 	return report
 }

@@ -60,6 +60,7 @@ type rig struct {
 	s3      map[string]*faultproxy.S3     // S3 as each sink sees it, by the sink's name
 	search  map[string]*faultproxy.Search // the search node as each sink sees it
 	node    *esnode.Node                  // nil if there is none
+	indices string                        // how the names of this rig's begin
 
 	warehouse *warehouse // nil if there is none
 

@@ -26,8 +26,7 @@ import (
 
 const (
 	// domain is a name that each sink has another address for: that of its own proxy.
-	domain  = "arn:aws:es:us-east-1:000000000000:domain/faults"
-	indices = "faults-*"
+	domain = "arn:aws:es:us-east-1:000000000000:domain/faults"
 	// Where failed documents and backups are, in either bucket.
 	failedPrefix, allPrefix = "failed/", "all/"
 	// badShare is how many of the records no index takes: few enough that there are batches without.
@@ -54,22 +53,29 @@ func searchStorm() faultproxy.SearchSettings {
 func newSearchRig(t *testing.T, sinks int, settings ...string) *rig {
 	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{})
 	r := newRig(t, *seed, programs, settings...)
-	r.node = node
-	r.add("search", "search", &part{process: node.Process, ready: node.ReadyURL()})
-	r.must(node.Client().PutIndexTemplate(t.Context(), "faults", map[string]any{
-		"index_patterns": []string{indices},
-		"template":       map[string]any{"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping()},
-	}))
-	for n := range sinks {
-		// One sends many requests for a batch, the next large ones, which are refused with 413 now and then.
-		r.startSearchSink(fmt.Sprintf("es-%d", n+1), *seed+uint64(10+n), []int{150, 10_000}[n%2], settings)
-	}
+	r.addSearch(node, "faults-", sinks, settings)
 	r.awaitReady()
 	return r
 }
 
-// startSearchSink starts a sink that sends so many documents in a request.
-func (r *rig) startSearchSink(name string, seed uint64, documents int, settings []string) {
+// addSearch adds a node, which may be another rig's too, and sinks. The indices of this one begin with a word.
+func (r *rig) addSearch(node *esnode.Node, indices string, sinks int, settings []string) {
+	r.t.Helper()
+	r.node, r.indices = node, indices
+	r.add("search", "search", &part{process: node.Process, ready: node.ReadyURL()})
+	r.must(node.Client().PutIndexTemplate(r.t.Context(), indices+"template", map[string]any{
+		"index_patterns": []string{indices + "*"},
+		"template":       map[string]any{"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping()},
+	}))
+	for n := range sinks {
+		r.startSearchSink(fmt.Sprintf("es-%d", n+1), programs, n, settings)
+	}
+}
+
+// startSearchSink starts a sink, every second one of which sends many requests for a batch, and the others large ones, which are
+// refused with 413 now and then.
+func (r *rig) startSearchSink(name string, programs deploy.Programs, n int, settings []string) {
+	seed, documents := *seed+uint64(10+n), []int{150, 10_000}[n%2]
 	proxy, err := faultproxy.NewSearch(seed, strings.TrimPrefix(r.node.URL, "http://"))
 	r.must(err)
 	r.t.Cleanup(proxy.Close)
@@ -98,7 +104,7 @@ func (r *rig) blockWrites(t *testing.T, over func()) {
 func (r *rig) setBlocked(t *testing.T, blocked bool) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err := r.node.Client().BlockWrites(ctx, indices, blocked)
+	err := r.node.Client().BlockWrites(ctx, r.indices+"*", blocked)
 	var answered *esnode.StatusError
 	return err == nil || errors.As(err, &answered) && answered.Status == http.StatusNotFound // there is none yet
 }
@@ -114,7 +120,7 @@ type searching struct {
 // createSearch makes a delivery stream to the search node; what it is called, its index is.
 func (r *rig) createSearch(name string, s searching) checker.Search {
 	r.t.Helper()
-	s.Index = "faults-" + name
+	s.Index = r.indices + name
 	to := &types.AmazonopensearchserviceDestinationConfiguration{
 		RoleARN: aws.String(role), DomainARN: aws.String(domain), IndexName: &s.Index,
 		IndexRotationPeriod: types.AmazonopensearchserviceIndexRotationPeriod(s.Rotation),
@@ -141,8 +147,17 @@ func (r *rig) createSearch(name string, s searching) checker.Search {
 	return s.Search
 }
 
-// checkDocuments counts every record that goes to the search node.
+// checkDocuments counts every record that goes to the search node. Some must be such as it does not take.
 func (r *rig) checkDocuments(t *testing.T, streams map[string]checker.Search) *checker.Report {
+	t.Helper()
+	report := r.countDocuments(t, streams)
+	if report.SetAside == 0 {
+		t.Error("nothing was set aside, so that was not tested")
+	}
+	return report
+}
+
+func (r *rig) countDocuments(t *testing.T, streams map[string]checker.Search) *checker.Report {
 	t.Helper()
 	var failed []checker.Object
 	for _, name := range []string{bucket, backupBucket} {
@@ -158,8 +173,8 @@ func (r *rig) checkDocuments(t *testing.T, streams map[string]checker.Search) *c
 	if err := report.Err(); err != nil {
 		t.Error(err)
 	}
-	if report.Indexed == 0 || report.SetAside == 0 {
-		t.Error("nothing was indexed, or nothing set aside, so that was not tested")
+	if report.Indexed == 0 {
+		t.Error("nothing was indexed, so nothing was tested")
 	}
 	return report
 }
@@ -167,7 +182,7 @@ func (r *rig) checkDocuments(t *testing.T, streams map[string]checker.Search) *c
 // documents are all that the node has, past the proxies.
 func (r *rig) documents(ctx context.Context) iter.Seq2[checker.Found, error] {
 	return func(yield func(checker.Found, error) bool) {
-		for d, err := range r.node.Client().Documents(ctx, indices) {
+		for d, err := range r.node.Client().Documents(ctx, r.indices+"*") {
 			if !yield(checker.Found{Index: d.Index, ID: d.ID, Version: d.Version, Source: d.Source}, err) {
 				return
 			}

@@ -110,7 +110,7 @@ func (r *rig) drainWithout(t *testing.T, sleeping []*part) {
 
 func (r *rig) count(t *testing.T) int {
 	t.Helper()
-	n, err := r.node.Client().Count(t.Context(), indices)
+	n, err := r.node.Client().Count(t.Context(), r.indices+"*")
 	r.must(err)
 	return n
 }

@@ -2,13 +2,9 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -17,14 +13,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/esnode"
 	"hydrant/e2e/internal/producer"
 	"hydrant/shared/names"
+	"hydrant/shared/pgtest"
 	"hydrant/shared/proc"
-	"hydrant/shared/record"
 )
 
 // next builds the programs of a version to come, once, and where they are wanted.
@@ -36,22 +32,34 @@ var next = sync.OnceValues(func() (deploy.Programs, error) { //nolint:gochecknog
 	return deploy.BuildNext(context.Background(), dir)
 })
 
-// TestUpgrade replaces every replica of an installation, one at a time and under load, by one of a version that writes all
-// formats anew, in the documented order: readers before writers.
+// TestUpgrade replaces every replica of an installation, one at a time and under load, by one of a version that writes all formats anew.
+// The search node is common to the two installations; the delivery streams to it are not.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	u := newUpgrade(t)
+	node := esnode.Start(t, esnode.Elasticsearch9, esnode.Options{})
+	t.Run("in order", func(t *testing.T) {
+		t.Parallel()
+		newUpgrade(t, node, "ordered-").inOrder()
+	})
+	t.Run("in the wrong order", func(t *testing.T) {
+		t.Parallel()
+		newUpgrade(t, node, "disordered-").inTheWrongOrder()
+	})
+}
+
+// inOrder is the documented one: readers before writers.
+func (u *upgrade) inOrder() {
 	stop := u.produce()
-	for _, kind := range []string{"s3sink", "buffer", "ingest"} {
+	for _, kind := range []string{"redshift", "es", "s3sink", "buffer", "ingest"} {
 		for n := range replicas {
 			u.replace(kind, n+1)
-			u.awaitDeliveries(4)
+			u.awaitDeliveries()
 		}
 	}
 	stop()
 	u.drain(drainTime)
-	u.verdict(t, checker.Options{})
-	u.wasNewer("plain")
+	u.verdict()
+	u.wasNewer()
 	for _, p := range u.parts {
 		if strings.HasSuffix(p.Name(), "-next") {
 			u.leavesAlone(p) // what the version before wrote is no obstacle
@@ -59,59 +67,75 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeInTheWrongOrder has a version that is not upgraded meet what a newer one wrote: it leaves that alone and says so,
-// goes on with the rest, and everything is delivered, once, when it is upgraded too.
-func TestUpgradeInTheWrongOrder(t *testing.T) {
-	t.Parallel()
-	u := newUpgrade(t)
-	_, err := u.direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("other-bucket")})
+// inTheWrongOrder has a version that is not upgraded meet what a newer one wrote: it leaves that alone and says so, goes on with the
+// rest, and everything is delivered, once, when it is upgraded too.
+func (u *upgrade) inTheWrongOrder() {
+	_, err := u.direct.CreateBucket(u.t.Context(), &s3.CreateBucketInput{Bucket: aws.String("other-bucket")})
 	u.must(err)
 	u.createStream("other", otherDestination())
 	u.goes["other"] = nil // its records are not the producers'
 	stop := u.produce()
-	u.awaitDeliveries(4)
+	u.awaitDeliveries()
 
-	u.replace("ingest", 1)
-	u.replace("ingest", 2)
+	u.replaceBoth("ingest")
 	u.awaitRefusal("buffer", "delivery stream plain, leg s3, shard 0: ", "format 2, known up to 1")
 	u.createStream("late", destination("late/", 1, 1, types.CompressionFormatUncompressed))
-	u.awaitRefusal("buffer", "delivery stream late: ", "format 5, known up to 4")
-	u.awaitRefusal("s3sink", "delivery stream late: ", "format 5, known up to 4")
+	for _, kind := range []string{"buffer", "s3sink", "es", "redshift"} {
+		u.awaitRefusal(kind, "delivery stream late: ", "format 5, known up to 4")
+	}
 	u.toldByStatus("plain", "format 2, known up to 1")
-	_, err = u.js.Publish(t.Context(), names.RecordsSubject("other", 0), []byte("goes on"))
+	_, err = u.js.Publish(u.t.Context(), names.RecordsSubject("other", 0), []byte("goes on"))
 	u.must(err)
-	deploy.Eventually(t, "a delivery stream that nothing newer is of goes on", func() bool { return u.objectsOf("other-bucket") > 0 })
+	deploy.Eventually(u.t, "a delivery stream that nothing newer is of goes on", func() bool { return u.objectsOf("other-bucket") > 0 })
 
-	u.replace("buffer", 1)
-	u.replace("buffer", 2)
+	u.replaceBoth("buffer")
 	u.awaitRefusal("s3sink", "batches of delivery stream plain, leg s3: ", "format 2, known up to 1")
+	u.awaitRefusal("es", "batches of delivery stream documents, leg es: ", "format 2, known up to 1")
 	stop()
 
-	u.replace("s3sink", 1)
-	u.replace("s3sink", 2)
+	u.replaceBoth("s3sink")
+	u.awaitRefusal("redshift", "staged objects of delivery stream rows: ", "format 2, known up to 1")
+	u.replaceBoth("es")
+	u.replaceBoth("redshift")
 	u.drain(drainTime)
-	u.verdict(t, checker.Options{})
-	u.wasNewer("plain")
+	u.verdict()
+	u.wasNewer()
 }
 
 // upgrade is an installation whose replicas are replaced, and the producers that put to it meanwhile.
 type upgrade struct {
 	*rig
-	next deploy.Programs
-	apis map[string]string // of the ingest replicas, by name
+	next      deploy.Programs
+	apis      map[string]string // of the ingest replicas, by name
+	documents map[string]checker.Search
+	rows      map[string]checker.Warehouse
 }
 
-func newUpgrade(t *testing.T) *upgrade {
+// hurried is that a batch which is refused is looked at again at once.
+const hurried = "HYDRANT_RETRY_MAX=1s"
+
+func newUpgrade(t *testing.T, node *esnode.Node, indices string) *upgrade {
 	built, err := next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upgrade{rig: newRig(t, 1, programs, "HYDRANT_RETRY_MAX=1s"), next: built, apis: map[string]string{}}
+	database := pgtest.Start(t)
+	u := &upgrade{rig: newRig(t, 1, programs, hurried), next: built, apis: map[string]string{}}
+	u.addSearch(node, indices, replicas, []string{hurried})
+	u.addWarehouse(database, replicas, []string{hurried})
+	u.awaitReady()
 	for n, address := range u.backends {
 		u.apis[fmt.Sprintf("ingest-%d", n+1)] = address
 	}
 	u.createStream("plain", destination("", 1, 1, types.CompressionFormatUncompressed))
 	u.createStream("packed", withBackup(destination("packed/", 1, 1, types.CompressionFormatGzip)))
+	u.documents = map[string]checker.Search{
+		"documents": u.createSearch("documents", searching{Search: checker.Search{Rotation: checker.NoRotation}, interval: 1, retries: hour}),
+	}
+	u.shapes["documents"] = shape{documents: true} // all of them such as the node takes
+	u.rows = map[string]checker.Warehouse{"rows": u.createRedshift("rows", loading{
+		Warehouse: checker.Warehouse{Form: checker.Document}, standIn: attentive, options: "JSON 'auto'", interval: 1, retries: hour,
+	})}
 	return u
 }
 
@@ -121,12 +145,12 @@ func otherDestination() *types.ExtendedS3DestinationConfiguration {
 	return to
 }
 
-// produce puts to both delivery streams until it is told to stop. No call may fail after the SDK's own retries.
+// produce puts to all delivery streams until it is told to stop. No call may fail after the SDK's own retries.
 func (u *upgrade) produce() (stop func()) {
 	ctx, cancel := context.WithCancel(u.t.Context())
 	var running sync.WaitGroup
 	var all []*producer.Producer
-	for i, stream := range []string{"plain", "packed"} {
+	for i, stream := range []string{"plain", "packed", "documents", "rows"} {
 		p := u.producer(stream, "p0", rand.New(rand.NewPCG(1, uint64(i))), 200)
 		all = append(all, p)
 		running.Go(func() {
@@ -151,15 +175,7 @@ func (u *upgrade) produce() (stop func()) {
 func (u *upgrade) replace(kind string, n int) {
 	u.t.Helper()
 	name := fmt.Sprintf("%s-%d", kind, n)
-	switch kind {
-	case "ingest":
-		u.startIngest(name)
-	case "s3sink":
-		u.startSink(kind, name+"-next", u.next, uint64(n), []string{"HYDRANT_RETRY_MAX=1s"})
-	default:
-		admin := u.addr()
-		u.start(kind, name+"-next", u.next.Path("hydrant-"+kind), admin+"/readyz", u.env, "--admin-addr", admin)
-	}
+	u.startNext(kind, name, n)
 	newer := u.parts[name+"-next"]
 	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
 	defer cancel()
@@ -179,6 +195,30 @@ func (u *upgrade) replace(kind string, n int) {
 	delete(u.parts, name)
 }
 
+func (u *upgrade) replaceBoth(kind string) {
+	u.t.Helper()
+	for n := range replicas {
+		u.replace(kind, n+1)
+	}
+}
+
+func (u *upgrade) startNext(kind, name string, n int) {
+	settings := []string{hurried}
+	switch kind {
+	case "ingest":
+		u.startIngest(name)
+	case "s3sink":
+		u.startSink(kind, name+"-next", u.next, uint64(n), settings)
+	case "es":
+		u.startSearchSink(name+"-next", u.next, n, settings)
+	case "redshift":
+		u.startLoader(name+"-next", u.next, n, settings)
+	default:
+		admin := u.addr()
+		u.start(kind, name+"-next", u.next.Path("hydrant-"+kind), admin+"/readyz", u.env, "--admin-addr", admin)
+	}
+}
+
 func (u *upgrade) startIngest(name string) {
 	api, admin := u.addr(), u.addr()
 	u.start("ingest", name+"-next", u.next.Path("hydrant-ingest"), admin+"/readyz", u.env, "--listen", api, "--admin-addr", admin)
@@ -192,109 +232,4 @@ func (u *upgrade) front() {
 		backends = append(backends, address)
 	}
 	u.api.SetBackends(backends...)
-}
-
-// awaitDeliveries waits until so many batches more are delivered.
-func (u *upgrade) awaitDeliveries(more uint64) {
-	u.t.Helper()
-	before := u.deliveries()
-	deploy.Eventually(u.t, "deliveries go on", func() bool { return u.deliveries() >= before+more })
-}
-
-func (u *upgrade) deliveries() uint64 {
-	u.t.Helper()
-	s, err := u.js.Stream(u.t.Context(), names.DeliveriesStream)
-	u.must(err)
-	return s.CachedInfo().State.LastSeq
-}
-
-// awaitRefusal waits until a replica says that it is ready, and leaves something alone for the reason that has these words.
-func (u *upgrade) awaitRefusal(kind, thing, reason string) {
-	u.t.Helper()
-	deploy.Eventually(u.t, kind+" leaves alone "+thing, func() bool {
-		for name, p := range u.parts {
-			if !strings.HasPrefix(name, kind+"-") {
-				continue
-			}
-			for line := range strings.Lines(u.readyz(p)) {
-				if strings.HasPrefix(line, "left alone: "+thing) && strings.Contains(line, "newer version") && strings.Contains(line, reason) {
-					return true
-				}
-			}
-		}
-		return false
-	})
-}
-
-// leavesAlone fails if the part leaves anything alone.
-func (u *upgrade) leavesAlone(p *part) {
-	u.t.Helper()
-	if answer := u.readyz(p); answer != "ready\n" {
-		u.t.Errorf("%s says %q", p.Name(), answer)
-	}
-}
-
-func (u *upgrade) readyz(p *part) string {
-	u.t.Helper()
-	request, err := http.NewRequestWithContext(u.t.Context(), http.MethodGet, p.ready, nil)
-	u.must(err)
-	answer, err := http.DefaultClient.Do(request)
-	u.must(err)
-	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(answer.Body)
-	u.must(err)
-	if answer.StatusCode != http.StatusOK {
-		u.t.Logf("%s is not ready: %s", p.Name(), body)
-	}
-	return string(body)
-}
-
-// toldByStatus looks at the installation with the tools of this version.
-func (u *upgrade) toldByStatus(stream, words string) {
-	u.t.Helper()
-	deploy.Eventually(u.t, "hydrant status tells why "+stream+" waits", func() bool {
-		status := exec.CommandContext(u.t.Context(), programs.Path("hydrant"), "status", stream) //nolint:gosec // our own program
-		status.Env = append(os.Environ(), u.env...)
-		out, err := status.CombinedOutput()
-		if err != nil {
-			u.t.Logf("status: %v\n%s", err, out)
-		}
-		return strings.Contains(string(out), words)
-	})
-}
-
-func (u *upgrade) objectsOf(of string) int {
-	u.t.Helper()
-	list, err := u.direct.ListObjectsV2(u.t.Context(), &s3.ListObjectsV2Input{Bucket: &of})
-	if err != nil {
-		return 0
-	}
-	return len(list.Contents)
-}
-
-// wasNewer makes sure that the next version wrote what this one cannot read, or nothing was tested.
-func (u *upgrade) wasNewer(stream names.Stream) {
-	u.t.Helper()
-	batches, err := u.js.Stream(u.t.Context(), names.BatchesStream)
-	u.must(err)
-	m, err := batches.GetLastMsgForSubject(u.t.Context(), names.BatchesSubject(names.LegS3, stream, 0))
-	u.must(err)
-	var d struct {
-		Format       int
-		RecordFormat int `json:"record_format"`
-	}
-	u.must(json.Unmarshal(m.Data, &d))
-	if d.Format != 2 || d.RecordFormat != 2 {
-		u.t.Errorf("the last batch is %s", m.Data)
-	}
-	logs := u.js.ListStreams(u.t.Context(), jetstream.WithStreamListSubject(names.RecordsSubject(stream, 0)))
-	for info := range logs.Info() {
-		log, err := u.js.Stream(u.t.Context(), info.Config.Name)
-		u.must(err)
-		last, err := log.GetMsg(u.t.Context(), info.State.LastSeq)
-		u.must(err)
-		if record.CheckFormat(last.Header) == nil {
-			u.t.Errorf("the last message has the headers %v", last.Header)
-		}
-	}
 }

@@ -61,7 +61,7 @@ func (l *lane) signal() {
 func (l *lane) run(ctx context.Context) {
 	defer l.loader.close()
 	for ctx.Err() == nil {
-		q, err := staging.Open(ctx, l.js, l.view, l.stream, staging.Config{AckWait: l.cfg.AckWait}, l.log)
+		q, err := staging.Open(ctx, l.js, l.view, l.stream, staging.Config{AckWait: l.cfg.AckWait, Rest: l.cfg.RetryMax}, l.log)
 		if err == nil {
 			l.consume(ctx, q)
 			q.Close()

@@ -21,8 +21,6 @@ const (
 	// lateAnswer is when a pull counts as over whose end was not told.
 	lateAnswer = 2 * time.Second
 
-	// unreadableDelay is how long an announcement rests that cannot be read. A newer version may have written it.
-	unreadableDelay = time.Minute
 	// discardDelay is how long one rests of which it is not known whether it is anybody's.
 	discardDelay = time.Second
 )
@@ -45,7 +43,7 @@ func (q *Queue) Collect(ctx context.Context, most Bound) ([]*Object, error) {
 // fetch waits for an object, unless there is one from an earlier pull, and gathers what waits beside it.
 func (q *Queue) fetch(ctx context.Context, most Bound) error {
 	if q.room(most) == most.Objects {
-		if n, err := q.pull(ctx, 1, q.ackWait/4); n == 0 || err != nil {
+		if n, err := q.pull(ctx, 1, q.cfg.AckWait/4); n == 0 || err != nil {
 			return err
 		}
 	}
@@ -214,7 +212,7 @@ func (q *Queue) thing() string { return fmt.Sprintf("staged objects of delivery 
 func (q *Queue) unreadable(m *nats.Msg, err error) {
 	q.log.Error("announcement of a staged object handed back: it cannot be read", "error", err)
 	q.view.Refused.Note(q.thing(), err)
-	q.putBack(m, unreadableDelay)
+	q.putBack(m, q.cfg.Rest)
 }
 
 // discard removes what an earlier delivery stream of the same name has announced: by a sink that had stalled and woke after

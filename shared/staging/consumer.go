@@ -34,12 +34,12 @@ func (q *Queue) consumerConfig() jetstream.ConsumerConfig {
 		FilterSubject:  names.StagingSubject(q.stream),
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        q.ackWait,
+		AckWait:        q.cfg.AckWait,
 		MaxAckPending:  mostHeld,
 		MaxDeliver:     -1,
 		PriorityPolicy: jetstream.PriorityPolicyPinned,
 		PriorityGroups: []string{turns},
-		PinnedTTL:      q.ackWait,
+		PinnedTTL:      q.cfg.AckWait,
 	}
 }
 

@@ -159,7 +159,7 @@ func (i *installation) tryOpen(conn *nats.Conn, d *catalog.DeliveryStream, ackWa
 	i.Helper()
 	js, view := i.viewOn(conn)
 	log := slog.New(slog.NewTextHandler(i.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return Open(i.Context(), js, view, d, Config{AckWait: ackWait}, log)
+	return Open(i.Context(), js, view, d, Config{AckWait: ackWait, Rest: time.Minute}, log)
 }
 
 // collect collects until it has so many objects.

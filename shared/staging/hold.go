@@ -29,7 +29,7 @@ func (q *Queue) Held(objects ...*Object) error {
 	return nil
 }
 
-func (q *Queue) stale(o *Object) bool { return jspull.Since(o.told) > q.ackWait*3/4 }
+func (q *Queue) stale(o *Object) bool { return jspull.Since(o.told) > q.cfg.AckWait*3/4 }
 
 // Acknowledge removes objects that are loaded, or set aside. It returns nil when JetStream has said that they are gone; after
 // an error some may be, all are held on, and it is safe to repeat.
@@ -92,9 +92,9 @@ func (q *Queue) putBack(m *nats.Msg, delay time.Duration) {
 
 // keepTelling tells JetStream that the work on what is held goes on, until ctx ends.
 func (q *Queue) keepTelling(ctx context.Context) {
-	wait := q.ackWait / 4
+	wait := q.cfg.AckWait / 4
 	for pause(ctx, wait) {
-		wait = q.ackWait / 4
+		wait = q.cfg.AckWait / 4
 		if err := q.tell(ctx); err != nil && ctx.Err() == nil {
 			q.log.Debug("JetStream not told of the work on staged objects", "error", err)
 			wait /= 4
@@ -104,7 +104,7 @@ func (q *Queue) keepTelling(ctx context.Context) {
 
 // tell tells JetStream that there is still somebody at work.
 func (q *Queue) tell(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, q.ackWait/4)
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.AckWait/4)
 	defer cancel()
 	if err := q.tellOfObjects(ctx); err != nil {
 		return err

@@ -53,6 +53,8 @@ type Config struct {
 	// AckWait is how long a Queue may be silent before its objects, and its turn, are another's. All Queues of a delivery
 	// stream should have the same.
 	AckWait time.Duration
+	// Rest is how long an announcement rests that cannot be read. A newer version may have written it.
+	Rest time.Duration
 }
 
 // Bound is how much is collected at once. One object is, whatever its size.
@@ -68,7 +70,7 @@ type Queue struct {
 	stream   names.Stream
 	id       names.StreamID
 	consumer string
-	ackWait  time.Duration
+	cfg      Config
 	log      *slog.Logger
 
 	end     context.CancelFunc
@@ -88,7 +90,7 @@ type Queue struct {
 // has staged objects.
 func Open(ctx context.Context, js jetstream.JetStream, view *catalog.View, stream *catalog.DeliveryStream, cfg Config, log *slog.Logger) (*Queue, error) {
 	q := &Queue{
-		js: js, view: view, stream: stream.Name, id: stream.ID, ackWait: cfg.AckWait, log: log.With("stream", stream.Name),
+		js: js, view: view, stream: stream.Name, id: stream.ID, cfg: cfg, log: log.With("stream", stream.Name),
 		consumer: names.SinkConsumer(names.LegRedshift, stream.Name, stream.ID),
 		held:     map[batch.ID]*Object{},
 	}

@@ -192,7 +192,7 @@ func TestNothingIsLost(t *testing.T) {
 		js, view := i.viewOn(conn)
 		running.Go(func() {
 			for ctx.Err() == nil {
-				q, err := Open(ctx, js, view, d, Config{AckWait: 200 * time.Millisecond}, discard())
+				q, err := Open(ctx, js, view, d, Config{AckWait: 200 * time.Millisecond, Rest: time.Minute}, discard())
 				if err != nil {
 					continue
 				}

@@ -80,7 +80,7 @@ func (q *Queue) keepTurn(ctx context.Context) error {
 // giveUpTurn lets another have the turn at once. It is for who has it beyond doubt: JetStream does not ask whose it is.
 func (q *Queue) giveUpTurn() {
 	q.mu.Lock()
-	have := q.pin != "" && jspull.Since(q.pinned) < q.ackWait*3/4
+	have := q.pin != "" && jspull.Since(q.pinned) < q.cfg.AckWait*3/4
 	q.pin = ""
 	q.mu.Unlock()
 	if !have || !q.js.Conn().IsConnected() {

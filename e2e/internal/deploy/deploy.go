@@ -201,6 +201,16 @@ func logger(t testing.TB) *slog.Logger {
 
 func (d *Deployment) startProcesses() {
 	d.t.Helper()
+	d.startNATS()
+	s3dir := filepath.Join(d.dir, "s3")
+	must(d.t, os.MkdirAll(s3dir, 0o750))
+	d.start("s3", "hydrant", "", S3Env(local(d.ports.s3), s3dir), "s3-server", "--alone")
+	d.startServices()
+	d.waitReady()
+}
+
+func (d *Deployment) startServices() {
+	d.t.Helper()
 	env := []string{
 		"HYDRANT_NATS_URL=" + d.NATS, "HYDRANT_NATS_MONITOR_URL=" + d.monitorURL(),
 		"HYDRANT_S3_ENDPOINT=" + d.S3, "HYDRANT_S3_PATH_STYLE=true",
@@ -209,16 +219,11 @@ func (d *Deployment) startProcesses() {
 	for name, value := range d.options.Settings {
 		env = append(env, name+"="+value)
 	}
-	d.startNATS()
-	s3dir := filepath.Join(d.dir, "s3")
-	must(d.t, os.MkdirAll(s3dir, 0o750))
-	d.start("s3", "hydrant", "", S3Env(local(d.ports.s3), s3dir), "s3-server", "--alone")
 	d.start("ingest", "hydrant-ingest", local(d.ports.admin)+"/readyz", env, "--listen", local(d.ports.api), "--admin-addr", local(d.ports.admin))
 	d.start("buffer", "hydrant-buffer", local(d.ports.buffer)+"/readyz", env, "--admin-addr", local(d.ports.buffer))
 	d.start("s3sink", "hydrant-s3sink", local(d.ports.sink)+"/readyz", env, "--admin-addr", local(d.ports.sink))
 	d.start("es", "hydrant-es", local(d.ports.es)+"/readyz", env, "--admin-addr", local(d.ports.es))
 	d.start("redshift", "hydrant-redshift", local(d.ports.redshift)+"/readyz", env, "--admin-addr", local(d.ports.redshift))
-	d.waitReady()
 }
 
 // S3Env is the environment of the S3 server as a program of its own.

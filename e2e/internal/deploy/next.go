@@ -26,11 +26,13 @@ func edits() []edit {
 		raised("shared/delivery/logentry.go", "LogFormat", 1),
 		raised("shared/catalog/document.go", "Format", 4),
 		{"shared/catalog/document.go", "\treturn needed\n", "\treturn max(needed, Format)\n"},
+		raised("services/es/progress.go", "progressFormat", 1),
+		raised("services/redshift/object.go", "progressFormat", 1),
 		{"services/ingest/committer.go", "\theader[jetstream.MsgIDHeader] =", "\theader[record.FormatHeader] = []string{\"2\"}\n\theader[jetstream.MsgIDHeader] ="},
 	}
 }
 
-// BuildNext builds ingest, buffer and s3sink of a version to come into dir: this one, with every format raised. Nothing in the
+// BuildNext builds the services of a version to come into dir: this one, with every format raised. Nothing in the
 // sources knows of it; what differs is laid over them for the build.
 func BuildNext(ctx context.Context, dir string) (Programs, error) {
 	overlay, err := writeOverlay(ctx, dir)
@@ -40,7 +42,9 @@ func BuildNext(ctx context.Context, dir string) (Programs, error) {
 	build := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", dir+string(filepath.Separator), //nolint:gosec // its arguments are files of this test's
 		"hydrant/services/ingest/cmd/hydrant-ingest",
 		"hydrant/services/buffer/cmd/hydrant-buffer",
-		"hydrant/services/s3sink/cmd/hydrant-s3sink")
+		"hydrant/services/s3sink/cmd/hydrant-s3sink",
+		"hydrant/services/es/cmd/hydrant-es",
+		"hydrant/services/redshift/cmd/hydrant-redshift")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return Programs{}, fmt.Errorf("build the next version: %w", err)
