@@ -66,10 +66,10 @@ func (p *project) everyFate() []string {
 	kept.S3BackupConfiguration = &types.S3DestinationConfiguration{RoleARN: kept.RoleARN, BucketARN: kept.BucketARN, Prefix: aws.String("backup/"), BufferingHints: kept.BufferingHints}
 	database := intoTable("none")
 	database.ClusterJDBCURL = aws.String("jdbc:postgresql://nowhere:5439/postgres?sslmode=disable")
-	database.RetryOptions = &types.RedshiftRetryOptions{DurationInSeconds: aws.Int32(0)}
+	database.RetryOptions = &types.RedshiftRetryOptions{DurationInSeconds: aws.Int32(3)}
 	cluster := intoIndex("none")
 	cluster.ClusterEndpoint = aws.String("http://nowhere:9200")
-	cluster.RetryOptions = &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(0)}
+	cluster.RetryOptions = &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(3)}
 	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: aws.String("seen"), ExtendedS3DestinationConfiguration: kept})
 	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: aws.String("no-database"), RedshiftDestinationConfiguration: database})
 	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: aws.String("no-cluster"), AmazonopensearchserviceDestinationConfiguration: cluster})
