@@ -97,14 +97,20 @@ func (p *project) firstObject() {
 
 func (p *project) create(stream, bucket, prefix string) {
 	p.t.Helper()
-	_, err := p.firehose().CreateDeliveryStream(p.t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: &stream,
-		ExtendedS3DestinationConfiguration: &types.ExtendedS3DestinationConfiguration{
-			RoleARN: aws.String("arn:aws:iam::000000000000:role/local"), BucketARN: aws.String("arn:aws:s3:::" + bucket), Prefix: &prefix,
-			BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
-		},
-	})
+	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: &stream, ExtendedS3DestinationConfiguration: intoBucket(bucket, prefix)})
+}
+
+func (p *project) createStream(in *firehose.CreateDeliveryStreamInput) {
+	p.t.Helper()
+	_, err := p.firehose().CreateDeliveryStream(p.t.Context(), in)
 	p.must(err)
+}
+
+func intoBucket(bucket, prefix string) *types.ExtendedS3DestinationConfiguration {
+	return &types.ExtendedS3DestinationConfiguration{
+		RoleARN: aws.String("arn:aws:iam::000000000000:role/local"), BucketARN: aws.String("arn:aws:s3:::" + bucket), Prefix: &prefix,
+		BufferingHints: &types.BufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
+	}
 }
 
 // content is what the objects of a bucket hold, one after the other.

@@ -20,22 +20,23 @@ func (p *project) toSearch(name string) way {
 	p.must(p.searchNode().CreateIndex(p.t.Context(), name, map[string]any{
 		"settings": map[string]any{"index.number_of_replicas": 0}, "mappings": checker.Mapping(),
 	}))
-	role := aws.String("arn:aws:iam::000000000000:role/local")
-	_, err := p.firehose().CreateDeliveryStream(p.t.Context(), &firehose.CreateDeliveryStreamInput{
-		DeliveryStreamName: &name,
-		AmazonopensearchserviceDestinationConfiguration: &types.AmazonopensearchserviceDestinationConfiguration{
-			RoleARN: role, ClusterEndpoint: aws.String("http://elasticsearch:9200"), IndexName: &name,
-			IndexRotationPeriod: types.AmazonopensearchserviceIndexRotationPeriodNoRotation,
-			BufferingHints:      &types.AmazonopensearchserviceBufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
-			RetryOptions:        &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(3600)},
-			S3Configuration:     &types.S3DestinationConfiguration{RoleARN: role, BucketARN: aws.String("arn:aws:s3:::" + failed)},
-		},
-	})
-	p.must(err)
+	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: &name, AmazonopensearchserviceDestinationConfiguration: intoIndex(name)})
 	return way{streams: []string{name}, documents: true, check: func(ledger *checker.Ledger) *checker.Report { return p.checkDocuments(ledger, name) }}
 }
 
 const failed = "failed"
+
+// intoIndex has the address as compose.yaml's comment gives it to users.
+func intoIndex(name string) *types.AmazonopensearchserviceDestinationConfiguration {
+	role := aws.String("arn:aws:iam::000000000000:role/local")
+	return &types.AmazonopensearchserviceDestinationConfiguration{
+		RoleARN: role, ClusterEndpoint: aws.String("http://elasticsearch:9200"), IndexName: &name,
+		IndexRotationPeriod: types.AmazonopensearchserviceIndexRotationPeriodNoRotation,
+		BufferingHints:      &types.AmazonopensearchserviceBufferingHints{SizeInMBs: aws.Int32(1), IntervalInSeconds: aws.Int32(1)},
+		RetryOptions:        &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(3600)},
+		S3Configuration:     &types.S3DestinationConfiguration{RoleARN: role, BucketARN: aws.String("arn:aws:s3:::" + failed)},
+	}
+}
 
 // checkDocuments counts every record that is in an index. Nothing may be set aside: the retry duration is an hour.
 func (p *project) checkDocuments(ledger *checker.Ledger, index string) *checker.Report {
