@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"hydrant/e2e/internal/composed"
 )
 
 // TestComposeMonitoring has Prometheus find every replica, however many there are, answer each question of the dashboard, and
@@ -23,13 +25,13 @@ func TestComposeMonitoring(t *testing.T) {
 	if !*run {
 		t.Skip("it needs a container engine: make compose-test")
 	}
-	address := freeAddr(t)
+	address := composed.FreeAddr(t)
 	p := newProject(t, "HYDRANT_PUBLISH_PROMETHEUS="+address, "HYDRANT_RETRY_MAX=1s", "HYDRANT_RETENTION=10s", "HYDRANT_S3_CREATE_BUCKETS=false")
 	p.up()
 	p.compose(t.Context(), "up", "--detach", "--wait", "--no-recreate", "--no-deps", "prometheus") // its profile has Grafana too
 	m := prometheus{p, address}
 	m.finds(map[string]int{"ingest": 1, "buffer": 1, "s3sink": 1, "es": 1, "redshift": 1, "api": 1})
-	p.scale = map[string]int{"ingest": 2, "s3sink": 3}
+	p.scale["ingest"], p.scale["s3sink"] = 2, 3
 	p.up()
 	m.finds(map[string]int{"ingest": 2, "buffer": 1, "s3sink": 3, "es": 1, "redshift": 1, "api": 1})
 
