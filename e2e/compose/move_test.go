@@ -26,7 +26,7 @@ func TestComposeIntoCluster(t *testing.T) {
 	p.compose(t.Context(), "stop", "ingest", "buffer", "s3sink", "es", "redshift")
 	p.natsCLI("backup", "account", "--force", saved)
 	p.compose(t.Context(), "stop", "nats")
-	p.files = []string{"compose.cluster.yaml"}
+	p.Files = []string{"compose.cluster.yaml"}
 	p.compose(t.Context(), "up", "--detach", "--wait", "nats", "nats-2", "nats-3")
 	p.natsCLI("backup", "restore", "account", saved)
 	p.compose(t.Context(), "up", "--detach", "--wait")
