@@ -11,6 +11,10 @@ import (
 // fakeDocker notes what it is asked, when it begins and when it is done. To "wait" it does until something is written to a pipe.
 const fakeDocker = `#!/bin/sh
 echo "begins $*" >>"$DIR/noted"
+case $BEHAVES in
+stuck) case $* in *down*) echo "the network has active endpoints" >&2; exit 1 ;; esac ;;
+failing) case $* in *down*) echo "it does not answer" >&2; exit 1 ;; esac ;;
+esac
 [ "$1" = wait ] && read -r go <"$DIR/pipe"
 echo "ends $*" >>"$DIR/noted"
 `
@@ -73,6 +77,20 @@ func TestHeirWaits(t *testing.T) {
 	p.must(p.heir.shell.Wait())
 	if got, want := noted(t, dir), "begins wait\nends wait\n"+removed; got != want {
 		t.Errorf("docker was asked\n%swant\n%s", got, want)
+	}
+}
+
+// TestRemove has an engine that keeps a network, and one that does nothing.
+func TestRemove(t *testing.T) {
+	for behaves, fails := range map[string]bool{"": false, "stuck": false, "failing": true} {
+		t.Run(behaves, func(t *testing.T) {
+			p, _ := faked(t)
+			p.Env = append(p.Env, "BEHAVES="+behaves)
+			if err := p.remove(t.Context()); (err != nil) != fails {
+				t.Errorf("removal ends with %v", err)
+			}
+			p.heir.dismiss()
+		})
 	}
 }
 
