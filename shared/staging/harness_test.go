@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,7 @@ type installation struct {
 	js      jetstream.JetStream
 	catalog *catalog.Catalog
 	log     *logtest.Lines
+	rest    time.Duration // of what cannot be read; a minute if 0
 }
 
 func install(t *testing.T) *installation {
@@ -159,7 +161,7 @@ func (i *installation) tryOpen(conn *nats.Conn, d *catalog.DeliveryStream, ackWa
 	i.Helper()
 	js, view := i.viewOn(conn)
 	log := slog.New(slog.NewTextHandler(i.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return Open(i.Context(), js, view, d, Config{AckWait: ackWait, Rest: time.Minute}, log)
+	return Open(i.Context(), js, view, d, Config{AckWait: ackWait, Rest: cmp.Or(i.rest, time.Minute)}, log)
 }
 
 // collect collects until it has so many objects.

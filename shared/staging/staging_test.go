@@ -164,6 +164,21 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// What could not be read is looked at again after its rest: whoever has the turn by then may be able to.
+func TestUnreadableIsHandedOutAgain(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	i.rest = 10 * time.Millisecond
+	d := i.stream("a")
+	i.publish(d, []byte(`{"format":2,"batch":"b"}`))
+	q := i.open(d, ages)
+	q.collecting(many())
+	natstest.WaitFor(t, "it is handed out three times", func() bool { return q.info().Delivered.Consumer >= 3 })
+	if n := i.waiting(); n != 1 {
+		t.Errorf("%d are left, want 1", n)
+	}
+}
+
 // Who gives up waiting is handed nothing any more. JetStream may give it the turn all the same, which is another's after the
 // ack wait.
 func TestCollectEnds(t *testing.T) {
