@@ -97,7 +97,7 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch, err := kvwatch.Start(ctx, v.catalog.conn, v.catalog.kv, jetstream.AllKeys)
+	watch, err := kvwatch.Start(ctx, v.catalog.js.Conn(), v.catalog.kv, jetstream.AllKeys)
 	if err != nil {
 		return err
 	}
@@ -123,6 +123,10 @@ func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 }
 
 func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) {
+	if entry.Key() == proofKey {
+		v.pass(entry.Revision())
+		return
+	}
 	name := names.StreamFromKey(entry.Key())
 	var d *DeliveryStream
 	var err error
@@ -149,6 +153,15 @@ func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) 
 	v.Refused.Note("delivery stream "+string(name), err)
 	if changed != nil {
 		changed(name)
+	}
+}
+
+// pass takes in a revision that changes nothing.
+func (v *View) pass(revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision > v.seen {
+		v.advance(revision)
 	}
 }
 
@@ -183,31 +196,46 @@ var errBehind = errors.New("the watch fell behind")
 
 // Freshen returns when the view is known to hold everything that was in the catalog when Freshen was called. It returns an
 // error when that cannot be known within a few seconds, or ctx ends; the view is then no worse than before.
+//
+// It goes by the word of one NATS server. In a cluster, one that was cut off or stopped may believe for a moment that it still
+// leads, and not know the newest. Before something is removed because of what the catalog says, that is too little: see Prove.
 func (v *View) Freshen(ctx context.Context) error {
+	return v.catchUp(ctx, v.catalog.end)
+}
+
+// catchUp returns when the view holds everything up to where end says that the catalog ends.
+func (v *View) catchUp(ctx context.Context, end func(context.Context) (uint64, error)) error {
 	asked := time.Now()
 	waiting, cancel := context.WithTimeoutCause(ctx, catchUpTime, errBehind)
 	defer cancel()
-	info, err := v.catalog.stream.Info(waiting)
+	last, err := end(waiting)
 	if err != nil {
 		return fmt.Errorf("read the catalog's state: %w", err)
 	}
 	for {
-		v.mu.Lock()
-		if v.seen >= info.State.LastSeq {
-			if v.freshAsOf.Before(asked) {
-				v.freshAsOf = asked
-			}
-			v.mu.Unlock()
+		moved, there := v.holds(last, asked)
+		if there {
 			return nil
 		}
-		moved := v.moved
-		v.mu.Unlock()
 		select {
 		case <-moved:
 		case <-waiting.Done():
 			return context.Cause(waiting)
 		}
 	}
+}
+
+// holds tells whether the view, which was asked for at that time, is whole up to a revision; if not, when to ask again.
+func (v *View) holds(revision uint64, asked time.Time) (moved <-chan struct{}, there bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.seen < revision {
+		return v.moved, false
+	}
+	if v.freshAsOf.Before(asked) {
+		v.freshAsOf = asked
+	}
+	return nil, true
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

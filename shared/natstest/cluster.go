@@ -22,25 +22,41 @@ type Cluster struct {
 // options of every server.
 func StartCluster(t testing.TB, n int, changes ...func(*server.Options)) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
+	c := newCluster(t, n, changes...)
 	routes := make([]*url.URL, n)
+	for i, s := range c.Servers {
+		routes[i] = &url.URL{Scheme: "nats", Host: s.routeAddress()}
+	}
+	for _, s := range c.Servers {
+		s.options.Routes = routes
+	}
+	c.start()
+	return c
+}
+
+// newCluster returns servers that have no routes to each other yet.
+func newCluster(t testing.TB, n int, changes ...func(*server.Options)) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
 	for i := range n {
 		s := &Server{t: t, options: clusteredOptions(t, i)}
 		for _, change := range changes {
 			change(&s.options)
 		}
-		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", s.options.Cluster.Port)}
 		c.Servers = append(c.Servers, s)
 	}
+	return c
+}
+
+func (c *Cluster) start() {
+	c.t.Helper()
 	for _, s := range c.Servers {
-		s.options.Routes = routes
-		t.Cleanup(s.Stop)
+		c.t.Cleanup(s.Stop)
 		if err := s.start(); err != nil {
-			t.Fatalf("natstest: %v", err)
+			c.t.Fatalf("natstest: %v", err)
 		}
 	}
 	c.WaitReady()
-	return c
 }
 
 func clusteredOptions(t testing.TB, i int) server.Options {
