@@ -1,10 +1,12 @@
 package natstest
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -96,6 +98,22 @@ func (c *Cluster) MetaLeader() *Server {
 		}
 	}
 	return nil
+}
+
+// Lead has a stream led by that server, which has a replica of it.
+func (c *Cluster) Lead(js jetstream.JetStream, stream string, leader *Server) {
+	c.t.Helper()
+	request := fmt.Appendf(nil, `{"placement":{"preferred":%q}}`, leader.Name())
+	WaitFor(c.t, stream+" is led by "+leader.Name(), func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		found, err := js.Stream(ctx, stream)
+		if err == nil && found.CachedInfo().Cluster.Leader == leader.Name() {
+			return true
+		}
+		_, _ = js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, request) // refused while there is no leader
+		return false
+	})
 }
 
 // Named returns the server of that name, as JetStream calls leaders and peers.
