@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/allinone"
+	"hydrant/shared/natstest"
 	"hydrant/shared/proc"
 )
 
@@ -52,7 +53,8 @@ type Deployment struct {
 	dir      string
 	ports    ports
 
-	nats []natsServer
+	nats  []natsServer
+	links *natstest.Links // between them, if there are several
 
 	one   *oneProcess
 	parts map[string]*proc.Process // by name, in Processes
@@ -121,6 +123,16 @@ func (d *Deployment) Stop(name string) (start func()) {
 	return func() {
 		d.t.Helper()
 		must(d.t, d.parts[name].Restart())
+	}
+}
+
+// Pause stops one part with SIGSTOP; the function it returns wakes it. Only where parts are processes.
+func (d *Deployment) Pause(name string) (wake func()) {
+	d.t.Helper()
+	must(d.t, d.parts[name].Pause())
+	return func() {
+		d.t.Helper()
+		must(d.t, d.parts[name].Resume())
 	}
 }
 
