@@ -208,6 +208,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 	if err := checkServer(ctx, cfg, log); err != nil {
 		return err
 	}
+	doubt := NewDoubt(js.Conn(), log)
 	for attempt := 0; ; attempt++ {
 		err := ensureTopology(ctx, js, cfg)
 		if err == nil {
@@ -219,6 +220,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 		if Permanent(err) {
 			return err
 		}
+		doubt.Note(err)
 		if attempt%20 == 0 {
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
@@ -141,6 +142,21 @@ func TestFollowerThatIsCutOff(t *testing.T) {
 	if err := c.view.Freshen(t.Context()); !errors.Is(err, errLeaderless) {
 		t.Errorf("fresh by the word of a server that is alone: %v", err)
 	}
+	// One that knows of other servers, as services do, goes to one of them.
+	conn, err := nats.Connect(c.alone.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, _ := follow(t, opened(t, js), quiet, nil)
+	natstest.WaitFor(t, "the view is fresh by way of another server", func() bool {
+		d := free.Get("kept")
+		return free.Freshen(t.Context()) == nil && d != nil && d.Version == 2
+	})
 	c.links.Heal()
 	natstest.WaitFor(t, "there is a leader", func() bool { return c.view.Prove(t.Context()) == nil })
 	c.knows(t, 2)

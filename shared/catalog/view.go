@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/broker"
 	"hydrant/shared/format"
 	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
@@ -28,6 +29,7 @@ type View struct {
 
 	catalog *Catalog
 	log     *slog.Logger
+	doubt   *broker.Doubt
 
 	mu        sync.RWMutex
 	streams   map[names.Stream]*DeliveryStream
@@ -40,7 +42,7 @@ type View struct {
 // NewView returns a view that is empty until Run has read the catalog.
 func NewView(c *Catalog, log *slog.Logger) *View {
 	return &View{
-		catalog: c, log: log, moved: make(chan struct{}),
+		catalog: c, log: log, doubt: broker.NewDoubt(c.js.Conn(), log), moved: make(chan struct{}),
 		streams: map[names.Stream]*DeliveryStream{}, refused: map[names.Stream]error{},
 	}
 }
@@ -88,6 +90,7 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 	for ctx.Err() == nil {
 		if err := v.follow(ctx, changed); err != nil && ctx.Err() == nil {
 			v.log.Warn("catalog watch ended, starting another", "error", err)
+			v.doubt.Note(err)
 			pause(ctx, freshenEvery)
 		}
 	}
@@ -173,13 +176,15 @@ func (v *View) advance(revision uint64) {
 }
 
 // freshen confirms, again and again, that the watch has seen everything there is. It returns when the watch does not get
-// on any more.
+// on any more. A NATS server that is cut off is left.
 func (v *View) freshen(ctx context.Context) error {
 	for {
 		before := v.revision()
-		if err := v.Freshen(ctx); errors.Is(err, errBehind) && v.revision() == before {
+		err := v.Freshen(ctx)
+		if errors.Is(err, errBehind) && v.revision() == before {
 			return err
 		}
+		v.doubt.Note(err)
 		if !pause(ctx, freshenEvery) {
 			return ctx.Err()
 		}
