@@ -2,11 +2,11 @@ package catalog
 
 import (
 	"context"
-	"errors"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/broker"
 	"hydrant/shared/names"
 )
 
@@ -35,9 +35,6 @@ func (c *Catalog) mark(ctx context.Context) (uint64, error) {
 	return ack.Sequence, nil
 }
 
-// errLeaderless means that the answer came from a server that follows and has nobody to follow. It says what that server has.
-var errLeaderless = errors.New("the catalog has no leader")
-
 // end returns the last revision of which the leader knows.
 //
 // While there is no leader NATS lets a server that only follows answer, even one that is cut off and behind, for as long as that
@@ -48,7 +45,7 @@ func (c *Catalog) end(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	if info.Cluster != nil && info.Cluster.Leader == "" {
-		return 0, errLeaderless
+		return 0, broker.ErrLeaderless
 	}
 	return info.State.LastSeq, nil
 }

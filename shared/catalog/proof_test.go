@@ -139,7 +139,7 @@ func TestFollowerThatIsCutOff(t *testing.T) {
 		return err == nil && info.Cluster.Leader == ""
 	})
 	c.knows(t, 1)
-	if err := c.view.Freshen(t.Context()); !errors.Is(err, errLeaderless) {
+	if err := c.view.Freshen(t.Context()); !errors.Is(err, broker.ErrLeaderless) {
 		t.Errorf("fresh by the word of a server that is alone: %v", err)
 	}
 	// One that knows of other servers, as services do, goes to one of them.
