@@ -72,8 +72,9 @@ faults: may-have-search-nodes ## kill, stop and cut everything under load for DU
 	cd e2e && go test -count=1 -timeout 30m -v -run '^Test(Search|Redshift)?Faults$$' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
 
 .PHONY: sleep
-sleep: ## stop one replica of each service for a minute at named points, and wake it; SEED as above
+sleep: ## stop one replica of each service for a minute at named points, and each server of a NATS cluster, and wake it; SEED as above
 	cd e2e && go test -count=1 -timeout 10m -v -run WakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 20m -v -run TestServersAsleep . -asleep.for=65s -asleep.turns=6 -cluster.seed=$(SEED)
 
 # Hydrant's images, and those of public registries that compose.yaml names: images, or images-offline where no registry can be
 # reached.

@@ -60,6 +60,7 @@ type clustered struct {
 	t      *testing.T
 	js     jetstream.JetStream
 	ledger *checker.Ledger
+	enough int // streams, to believe that a list has them all
 }
 
 const clusterBucket = "cluster"
@@ -69,7 +70,7 @@ func startCluster(t *testing.T) *clustered {
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Cluster: true, Settings: map[string]string{
 		"HYDRANT_REPLICAS": "3", "HYDRANT_ACK_WAIT": "5s", "HYDRANT_RETRY_MAX": "2s",
 	}})
-	return &clustered{Deployment: d, t: t, js: d.JetStream(), ledger: checker.NewLedger()}
+	return &clustered{Deployment: d, t: t, js: d.JetStream(), ledger: checker.NewLedger(), enough: 14}
 }
 
 // makeOneOfEach makes the delivery streams that records are put into, and one of each other kind, for what Hydrant makes for it.
@@ -151,7 +152,7 @@ func (c *clustered) consumers() (all []string) {
 func (c *clustered) mustHave(replicas int) {
 	c.t.Helper()
 	all := c.streams()
-	if len(all) < 14 { // nine of the installation, and a log for each delivery stream
+	if len(all) < c.enough { // nine of the installation, and a log for each delivery stream
 		c.t.Errorf("there are %d streams", len(all))
 	}
 	for _, info := range all {
@@ -230,7 +231,7 @@ func (c *clustered) current() bool {
 			}
 		}
 	}
-	return list.Err() == nil && n >= 14
+	return list.Err() == nil && n >= c.enough
 }
 
 // produce starts two producers for each delivery stream; the function it returns has their last calls finished.

@@ -137,13 +137,46 @@ func (t *trimmer) pass(ctx context.Context) (*report, error) {
 		return nil, err
 	}
 	logs, r := t.inspect(ctx, s)
+	if plan(logs, store, t.cfg) {
+		if err := t.prove(ctx); err != nil {
+			return nil, err
+		}
+		logs, r = t.inspect(ctx, s)
+		plan(logs, store, t.cfg)
+	}
 	r.store = store
-	plan(logs, store, t.cfg)
 	for _, l := range logs {
 		t.purge(ctx, l)
 		r.replay += l.replayBytes()
 	}
 	return r, nil
+}
+
+// prove sees to it that the view has every leg that there is, before something goes that a leg may have still to deliver. A NATS
+// server that was stopped and wakes may not know a leg yet that began meanwhile.
+//
+// A store that is full takes no proof, and only a trim makes room there: then the look has to do.
+func (t *trimmer) prove(ctx context.Context) error {
+	err := t.view.Prove(ctx)
+	if err == nil || !noRoom(err) {
+		return err
+	}
+	t.log.Warn("logs are trimmed by what one NATS server says of the catalog, since the store is full", "error", err)
+	return nil
+}
+
+// noRoom tells that JetStream refuses a message for want of resources (10023) or of storage (10047), or because the store failed.
+func noRoom(err error) bool {
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.ErrorCode {
+	case 10023, 10047, 10077:
+		return true
+	default:
+		return false
+	}
 }
 
 // inspect finds out how far each log of each delivery stream is delivered.
@@ -242,8 +275,11 @@ func (l *trimLog) give(fraction float64) {
 	}
 }
 
-// plan decides what goes of each log. It is never more than what is delivered.
-func plan(logs []*trimLog, store broker.Store, cfg Config) {
+// goes tells whether something of the log is to go. The first sequence of one that never had a message is 0.
+func (l *trimLog) goes() bool { return l.upTo > 0 && l.upTo >= l.first }
+
+// plan decides what goes of each log, and tells whether anything does. It is never more than what is delivered.
+func plan(logs []*trimLog, store broker.Store, cfg Config) (some bool) {
 	sum := 0.0
 	streams := map[names.Stream]uint64{}
 	for _, l := range logs {
@@ -263,7 +299,9 @@ func plan(logs []*trimLog, store broker.Store, cfg Config) {
 			l.give(1)
 		}
 		l.give(fraction)
+		some = some || l.goes()
 	}
+	return some
 }
 
 // purge removes what the plan says from the log of exactly that incarnation, whose id is in the log's name.
@@ -272,7 +310,7 @@ func plan(logs []*trimLog, store broker.Store, cfg Config) {
 // up to the same sequence once more: what is gone is gone, what came later is behind it. The log of a stream that was made
 // again has another name, and one that is deleted is not found.
 func (t *trimmer) purge(ctx context.Context, l *trimLog) {
-	if l.upTo == 0 || l.upTo < l.first { // the first sequence of a log that never had a message is 0
+	if !l.goes() {
 		return
 	}
 	log := t.log.With("log", l.source.JetStream(), "up_to", l.upTo)

@@ -273,12 +273,17 @@ func TestTrimsAFullStore(t *testing.T) {
 	r.put(d, 10, 1_000_000)
 	r.publish(d, d.ID, 1, 10)
 	var full error
-	for full == nil {
-		full = store(t.Context(), r.js, d, 0, 1_000_000)
+	for size := 1_000_000; size > 0; size /= 10 { // to the last byte, so that there is no room for the proof either
+		for full = nil; full == nil; {
+			full = store(t.Context(), r.js, d, 0, size)
+		}
 	}
 	r.deliver(sink, 1)
-	trimmer, _ := r.trimmer(func(c *Config) { c.NATS.StoreBytes = limit })
+	trimmer, logged := r.trimmer(func(c *Config) { c.NATS.StoreBytes = limit })
 	r.pass(trimmer)
+	if !strings.Contains(logged.String(), "since the store is full") {
+		t.Errorf("there was room for a proof:\n%s", logged)
+	}
 	if state := r.log(d); state.FirstSeq != 11 {
 		t.Fatalf("the log begins at %d, want 11, after %v", state.FirstSeq, full)
 	}

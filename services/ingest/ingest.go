@@ -178,7 +178,7 @@ func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
 		return err
 	}
 	cycle := &lifecycle{
-		js: js, catalog: open.Catalog, view: view, refresher: refresher,
+		js: js, catalog: open.Catalog, view: view, prove: view.Prove,
 		patience: s.resumeAfter, log: s.log,
 		wake: make(chan struct{}, 1),
 	}

@@ -27,8 +27,12 @@ const (
 	codeSubjectOverlap = 10065 // JetStream: subjects overlap with an existing stream
 )
 
-// errSuperseded means that the catalog no longer has the delivery stream in the state that was to be changed.
-var errSuperseded = errors.New("the delivery stream was deleted or made anew meanwhile")
+var (
+	// errSuperseded means that the catalog no longer has the delivery stream in the state that was to be changed.
+	errSuperseded = errors.New("the delivery stream was deleted or made anew meanwhile")
+	// errBehind means that the catalog has it, and was read where it was not known yet.
+	errBehind = errors.New("the catalog was read from a NATS server that is behind")
+)
 
 // heldError means that a JetStream stream which is not a record log takes the subject of one.
 type heldError struct {
@@ -45,13 +49,13 @@ func (e *heldError) Error() string {
 // again under the same name: logs and consumers are named by its id, the purges of its batches and staged objects end where
 // BATCHES and STAGING ended while it was still in the catalog, and its document is changed by compare-and-set.
 type lifecycle struct {
-	js        jetstream.JetStream
-	catalog   *catalog.Catalog
-	view      *catalog.View
-	patience  time.Duration // resumeAfter, but for tests
-	log       *slog.Logger
-	refresher *refresher
-	wake      chan struct{} // holds one
+	js       jetstream.JetStream
+	catalog  *catalog.Catalog
+	view     *catalog.View
+	patience time.Duration // resumeAfter, but for tests
+	log      *slog.Logger
+	prove    func(context.Context) error // catalog.View.Prove
+	wake     chan struct{}               // holds one
 
 	pending map[stepKey]*pendingStep // of the goroutine in run
 }
@@ -150,7 +154,7 @@ func (l *lifecycle) step(ctx context.Context, d *catalog.DeliveryStream, p *pend
 // finish makes the logs and the document ACTIVE.
 //
 // A creator that goes on after a minute, when its delivery stream was deleted meanwhile, may make logs again that the
-// removal has deleted: the write to the document tells, and the logs, named by the id, are deleted once more.
+// removal has deleted: the document tells, and the logs, named by the id, are deleted once more.
 func (l *lifecycle) finish(ctx context.Context, d *catalog.DeliveryStream) error {
 	for shard := range d.Shards {
 		if err := l.createLog(ctx, d, names.Log{Stream: d.Name, Shard: names.Shard(shard), ID: d.ID}); err != nil {
@@ -159,11 +163,25 @@ func (l *lifecycle) finish(ctx context.Context, d *catalog.DeliveryStream) error
 	}
 	err := l.activate(ctx, d)
 	if errors.Is(err, errSuperseded) {
-		if failed := l.deleteLogs(ctx, d); failed != nil {
-			return failed // not the end of it
-		}
+		return l.undo(ctx, d)
 	}
 	return err
+}
+
+// undo deletes the logs of a delivery stream that was found to be deleted, and returns errSuperseded. It was found so in a document
+// that any NATS server may have answered with, so it is proved first: the logs of one that is there may have records.
+func (l *lifecycle) undo(ctx context.Context, d *catalog.DeliveryStream) error {
+	now, err := l.proven(ctx, d)
+	switch {
+	case err != nil:
+		return err
+	case now != nil && now.Status != types.DeliveryStreamStatusDeleting:
+		return errBehind
+	}
+	if err := l.deleteLogs(ctx, d); err != nil {
+		return err // not the end of it
+	}
+	return errSuperseded
 }
 
 // activate makes the document ACTIVE. After a lost answer, a repeat finds it so.
@@ -235,16 +253,31 @@ func (l *lifecycle) evict(ctx context.Context, d *catalog.DeliveryStream, subjec
 
 const anyStatus types.DeliveryStreamStatus = ""
 
-// confirm returns nil if the catalog had d in that state when confirm was called, and errSuperseded if not.
+// confirm returns nil if the catalog had d in that state when confirm was called or later, and errSuperseded if not.
 func (l *lifecycle) confirm(ctx context.Context, d *catalog.DeliveryStream, status types.DeliveryStreamStatus) error {
-	if err := l.refresher.refresh(ctx); err != nil {
+	now, err := l.proven(ctx, d)
+	switch {
+	case err != nil:
 		return err
-	}
-	now := l.view.Get(d.Name)
-	if now == nil || now.ID != d.ID || status != anyStatus && now.Status != status {
+	case now == nil || status != anyStatus && now.Status != status:
 		return errSuperseded
 	}
 	return nil
+}
+
+// proven returns d as the catalog had it when proven was called or later, or nil if that had it no more. What follows cannot be
+// undone, so that a NATS server says so does not do: one that was stopped and wakes says what was so before.
+func (l *lifecycle) proven(ctx context.Context, d *catalog.DeliveryStream) (*catalog.DeliveryStream, error) {
+	if err := l.prove(ctx); err != nil {
+		return nil, fmt.Errorf("prove the state of %s: %w", d.Name, err)
+	}
+	if err := l.view.Unreadable(d.Name); err != nil {
+		return nil, err
+	}
+	if now := l.view.Get(d.Name); now != nil && now.ID == d.ID {
+		return now, nil
+	}
+	return nil, nil
 }
 
 // remove deletes what there is of a delivery stream in DELETING, its document last, so that until then any replica goes on
@@ -281,8 +314,9 @@ func (l *lifecycle) deleteConsumer(ctx context.Context, stream string, leg names
 
 // purge removes d's messages, descriptors or announced objects, up to where the stream ended before the catalog was seen to
 // have d in DELETING. Those of a delivery stream that is made again come later, so a purge that is sent, repeated or carried
-// out after that leaves them alone. A sink that announces an object of d still later leaves it to who reads there: it has
-// d's id.
+// out after that, if only when a NATS server wakes that had taken it in, leaves them alone. A sink that announces an object of d
+// still later leaves it to who reads there: it has d's id. So do the last ones when a server that is behind says where the stream
+// ends: it says too little, never too much, since what it has was stored.
 func (l *lifecycle) purge(ctx context.Context, d *catalog.DeliveryStream, name, subject string) error {
 	stream, err := l.js.Stream(ctx, name)
 	if err != nil {

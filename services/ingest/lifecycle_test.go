@@ -193,10 +193,8 @@ func TestForeignStreamOnTheSubject(t *testing.T) {
 // lateCycle is the lifecycle of a process that wakes up late: it acts on what it knew before.
 func (s *site) lateCycle(r *replica) *lifecycle {
 	view := r.session.View()
-	refresher := newRefresher(view.Freshen)
-	s.run(refresher.run)
 	return &lifecycle{
-		js: s.js, catalog: s.catalog(), view: view, refresher: refresher, patience: time.Hour, log: discard(), wake: make(chan struct{}, 1),
+		js: s.js, catalog: s.catalog(), view: view, prove: view.Prove, patience: time.Hour, log: discard(), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -273,13 +271,12 @@ func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
 	view := catalog.NewView(s.catalog(), discard())
 	s.run(func(ctx context.Context) { view.Run(ctx, nil) })
 	eventually(t, "the view is read", view.Ready)
-	refresher := newRefresher(func(ctx context.Context) error {
+	prove := func(ctx context.Context) error {
 		defer s.announce("p", 1)
 		defer s.publishBatches("p", 2)
-		return view.Freshen(ctx)
-	})
-	s.run(refresher.run)
-	l := &lifecycle{js: s.js, catalog: s.catalog(), view: view, refresher: refresher, log: discard()}
+		return view.Prove(ctx)
+	}
+	l := &lifecycle{js: s.js, catalog: s.catalog(), view: view, prove: prove, log: discard()}
 	if err := l.remove(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

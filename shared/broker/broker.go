@@ -208,8 +208,9 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 	if err := checkServer(ctx, cfg, log); err != nil {
 		return err
 	}
+	doubt := NewDoubt(js.Conn(), log)
 	for attempt := 0; ; attempt++ {
-		err := ensureTopology(ctx, js, cfg)
+		err := attemptTopology(ctx, js, cfg, attempt)
 		if err == nil {
 			return tellReplicas(ctx, js, cfg, log)
 		}
@@ -219,6 +220,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 		if Permanent(err) {
 			return err
 		}
+		doubt.Note(err)
 		if attempt%20 == 0 {
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}
@@ -226,6 +228,28 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 			return ctx.Err()
 		}
 	}
+}
+
+const (
+	askTime      = 2 * time.Second
+	patientTime  = 5 * time.Second
+	askImpatient = 10
+)
+
+// attemptTopology asks with little patience at first. What is asked of a stream while its leader is gone nobody answers, not even the
+// next leader: it has to be asked anew. A server that is only slow has more time then.
+//
+// What JetStream does after nobody waits any more, the next attempt finds done.
+func attemptTopology(ctx context.Context, js jetstream.JetStream, cfg Config, attempt int) error {
+	patience := askTime
+	if attempt >= askImpatient {
+		patience = patientTime
+	}
+	asking, err := jetstream.New(js.Conn(), jetstream.WithDefaultTimeout(patience))
+	if err != nil {
+		return err
+	}
+	return ensureTopology(ctx, asking, cfg)
 }
 
 // tellReplicas says where the setting is not what counts. Whether it can is not worth a failure to start.

@@ -55,10 +55,15 @@ func TestStoreOfACluster(t *testing.T) {
 	}
 }
 
+// A service starts while a server is gone. What it needs was made before: of servers that have nothing yet NATS lets none lead until all
+// of them agree, and one that is gone would be waited for.
 func TestServersOfACluster(t *testing.T) { // not beside others: an election among servers that get no CPU takes long
 	c := natstest.StartCluster(t, 3)
 	cfg := broker.Config{NATSURL: c.URL(), NATSMonitorURL: c.MonitorURL(), Replicas: 3, Retention: time.Hour}
 	_, js := connect(t, cfg, quiet)
+	if err := broker.Prepare(t.Context(), js, cfg, quiet); err != nil {
+		t.Fatal(err)
+	}
 	c.Servers[0].Stop()
 	c.WaitReady()
 	var log logtest.Lines

@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,8 +68,38 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, cfg Config) err
 	return nil
 }
 
+// ensureStreams sees to all streams and buckets at once: where a server is gone, each that is made may have to wait until one of those
+// that are left leads it.
 func ensureStreams(ctx context.Context, js jetstream.JetStream, cfg Config, replicas int) (changed bool, err error) {
-	for _, s := range streamConfigs(cfg, tellingBytes(ctx, js, cfg)) {
+	streams := streamConfigs(cfg, tellingBytes(ctx, js, cfg))
+	buckets := bucketConfigs()
+	did, errs := make([]bool, len(streams)+len(buckets)), make([]error, len(streams)+len(buckets))
+	var ensuring sync.WaitGroup
+	for i, chain := range chains(streams) {
+		ensuring.Go(func() { did[i], errs[i] = ensureChain(ctx, js, chain, replicas) })
+	}
+	for i, b := range buckets {
+		ensuring.Go(func() { did[len(streams)+i], errs[len(streams)+i] = ensureGrown(ctx, js, b, replicas) })
+	}
+	ensuring.Wait()
+	return slices.Contains(did, true), cmp.Or(errs...)
+}
+
+// chains are the streams in the order in which they have to be made: STAGING takes over what DELIVERIES gives up, and every other may
+// be made beside them.
+func chains(streams []jetstream.StreamConfig) (all [][]jetstream.StreamConfig) {
+	for _, s := range streams {
+		if s.Name == names.StagingStream {
+			all[len(all)-1] = append(all[len(all)-1], s)
+			continue
+		}
+		all = append(all, []jetstream.StreamConfig{s})
+	}
+	return all
+}
+
+func ensureChain(ctx context.Context, js jetstream.JetStream, chain []jetstream.StreamConfig, replicas int) (changed bool, err error) {
+	for _, s := range chain {
 		s.Replicas = replicas
 		did, err := ensureStream(ctx, js, s)
 		if err != nil {
@@ -74,15 +107,18 @@ func ensureStreams(ctx context.Context, js jetstream.JetStream, cfg Config, repl
 		}
 		changed = changed || did
 	}
-	if err := ensureBuckets(ctx, js, replicas, bucketConfigs()); err != nil {
+	return changed, nil
+}
+
+// ensureGrown makes a bucket that is missing, and gives one that is there as many replicas as the installation has. The catalog has
+// that number itself.
+func ensureGrown(ctx context.Context, js jetstream.JetStream, b jetstream.KeyValueConfig, replicas int) (changed bool, err error) {
+	if err := ensureBuckets(ctx, js, replicas, []jetstream.KeyValueConfig{b}); err != nil || b.Bucket == names.CatalogBucket {
 		return false, err
 	}
-	for _, b := range bucketConfigs()[1:] {
-		did, err := grow(ctx, js, "KV_"+b.Bucket, replicas)
-		if err != nil {
-			return false, fmt.Errorf("bucket %s: %w", b.Bucket, err)
-		}
-		changed = changed || did
+	changed, err = grow(ctx, js, "KV_"+b.Bucket, replicas)
+	if err != nil {
+		return false, fmt.Errorf("bucket %s: %w", b.Bucket, err)
 	}
 	return changed, nil
 }

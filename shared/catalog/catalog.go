@@ -3,8 +3,9 @@
 //
 // Guarantees:
 //   - A change is a compare-and-set: of two that race, one starts over on what the other wrote.
-//   - A View never goes back, and can be made to catch up with all that was written before (View.Freshen). It may lag:
-//     what a stale view could spoil is guarded where it happens, by the stream's id in the names of logs and consumers.
+//   - A View never goes back, and can be made to catch up with all that was written before: by a look (View.Freshen), or by a
+//     proof (View.Prove). It may lag: what a stale view could spoil is guarded where it happens, by the stream's id in the names of
+//     logs and consumers.
 //   - A document written by a newer version of Hydrant is refused, not guessed at; the others are served.
 package catalog
 
@@ -12,8 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/names"
@@ -27,7 +28,7 @@ var (
 
 // Catalog reads and changes the documents.
 type Catalog struct {
-	conn   *nats.Conn
+	js     jetstream.JetStream
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
 }
@@ -42,7 +43,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the catalog: %w", err)
 	}
-	return &Catalog{conn: js.Conn(), kv: kv, stream: stream}, nil
+	return &Catalog{js: js, kv: kv, stream: stream}, nil
 }
 
 // Create stores a new document, or returns ErrExists.
@@ -108,8 +109,13 @@ func (c *Catalog) Update(ctx context.Context, name names.Stream, change func(*De
 		if !isWrongSequence(err) {
 			return d, err
 		}
+		if !pause(ctx, conflictPause) { // what is read next may come from a server that does not have the other's change yet
+			return nil, ctx.Err()
+		}
 	}
 }
+
+const conflictPause = 5 * time.Millisecond
 
 // Remove deletes the document of the stream with that id. It is no error if the stream is gone or made anew.
 func (c *Catalog) Remove(ctx context.Context, name names.Stream, id names.StreamID) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"hydrant/shared/broker"
 	"hydrant/shared/format"
 	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
@@ -28,6 +29,7 @@ type View struct {
 
 	catalog *Catalog
 	log     *slog.Logger
+	doubt   *broker.Doubt
 
 	mu        sync.RWMutex
 	streams   map[names.Stream]*DeliveryStream
@@ -40,7 +42,7 @@ type View struct {
 // NewView returns a view that is empty until Run has read the catalog.
 func NewView(c *Catalog, log *slog.Logger) *View {
 	return &View{
-		catalog: c, log: log, moved: make(chan struct{}),
+		catalog: c, log: log, doubt: broker.NewDoubt(c.js.Conn(), log), moved: make(chan struct{}),
 		streams: map[names.Stream]*DeliveryStream{}, refused: map[names.Stream]error{},
 	}
 }
@@ -88,6 +90,7 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 	for ctx.Err() == nil {
 		if err := v.follow(ctx, changed); err != nil && ctx.Err() == nil {
 			v.log.Warn("catalog watch ended, starting another", "error", err)
+			v.doubt.Note(err)
 			pause(ctx, freshenEvery)
 		}
 	}
@@ -97,7 +100,7 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch, err := kvwatch.Start(ctx, v.catalog.conn, v.catalog.kv, jetstream.AllKeys)
+	watch, err := kvwatch.Start(ctx, v.catalog.js.Conn(), v.catalog.kv, jetstream.AllKeys)
 	if err != nil {
 		return err
 	}
@@ -123,6 +126,10 @@ func (v *View) follow(ctx context.Context, changed func(names.Stream)) error {
 }
 
 func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) {
+	if entry.Key() == proofKey {
+		v.pass(entry.Revision())
+		return
+	}
 	name := names.StreamFromKey(entry.Key())
 	var d *DeliveryStream
 	var err error
@@ -152,6 +159,15 @@ func (v *View) apply(entry jetstream.KeyValueEntry, changed func(names.Stream)) 
 	}
 }
 
+// pass takes in a revision that changes nothing.
+func (v *View) pass(revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision > v.seen {
+		v.advance(revision)
+	}
+}
+
 // advance needs v.mu.
 func (v *View) advance(revision uint64) {
 	v.seen = revision
@@ -160,13 +176,15 @@ func (v *View) advance(revision uint64) {
 }
 
 // freshen confirms, again and again, that the watch has seen everything there is. It returns when the watch does not get
-// on any more.
+// on any more. A NATS server that is cut off is left.
 func (v *View) freshen(ctx context.Context) error {
 	for {
 		before := v.revision()
-		if err := v.Freshen(ctx); errors.Is(err, errBehind) && v.revision() == before {
+		err := v.Freshen(ctx)
+		if errors.Is(err, errBehind) && v.revision() == before {
 			return err
 		}
+		v.doubt.Note(err)
 		if !pause(ctx, freshenEvery) {
 			return ctx.Err()
 		}
@@ -183,31 +201,46 @@ var errBehind = errors.New("the watch fell behind")
 
 // Freshen returns when the view is known to hold everything that was in the catalog when Freshen was called. It returns an
 // error when that cannot be known within a few seconds, or ctx ends; the view is then no worse than before.
+//
+// It goes by the word of one NATS server. In a cluster, one that was cut off or stopped may believe for a moment that it still
+// leads, and not know the newest. Before something is removed because of what the catalog says, that is too little: see Prove.
 func (v *View) Freshen(ctx context.Context) error {
+	return v.catchUp(ctx, v.catalog.end)
+}
+
+// catchUp returns when the view holds everything up to where end says that the catalog ends.
+func (v *View) catchUp(ctx context.Context, end func(context.Context) (uint64, error)) error {
 	asked := time.Now()
 	waiting, cancel := context.WithTimeoutCause(ctx, catchUpTime, errBehind)
 	defer cancel()
-	info, err := v.catalog.stream.Info(waiting)
+	last, err := end(waiting)
 	if err != nil {
 		return fmt.Errorf("read the catalog's state: %w", err)
 	}
 	for {
-		v.mu.Lock()
-		if v.seen >= info.State.LastSeq {
-			if v.freshAsOf.Before(asked) {
-				v.freshAsOf = asked
-			}
-			v.mu.Unlock()
+		moved, there := v.holds(last, asked)
+		if there {
 			return nil
 		}
-		moved := v.moved
-		v.mu.Unlock()
 		select {
 		case <-moved:
 		case <-waiting.Done():
 			return context.Cause(waiting)
 		}
 	}
+}
+
+// holds tells whether the view, which was asked for at that time, is whole up to a revision; if not, when to ask again.
+func (v *View) holds(revision uint64, asked time.Time) (moved <-chan struct{}, there bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.seen < revision {
+		return v.moved, false
+	}
+	if v.freshAsOf.Before(asked) {
+		v.freshAsOf = asked
+	}
+	return nil, true
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

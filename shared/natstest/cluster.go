@@ -1,10 +1,12 @@
 package natstest
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -22,25 +24,41 @@ type Cluster struct {
 // options of every server.
 func StartCluster(t testing.TB, n int, changes ...func(*server.Options)) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
+	c := newCluster(t, n, changes...)
 	routes := make([]*url.URL, n)
+	for i, s := range c.Servers {
+		routes[i] = &url.URL{Scheme: "nats", Host: s.routeAddress()}
+	}
+	for _, s := range c.Servers {
+		s.options.Routes = routes
+	}
+	c.start()
+	return c
+}
+
+// newCluster returns servers that have no routes to each other yet.
+func newCluster(t testing.TB, n int, changes ...func(*server.Options)) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
 	for i := range n {
 		s := &Server{t: t, options: clusteredOptions(t, i)}
 		for _, change := range changes {
 			change(&s.options)
 		}
-		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", s.options.Cluster.Port)}
 		c.Servers = append(c.Servers, s)
 	}
+	return c
+}
+
+func (c *Cluster) start() {
+	c.t.Helper()
 	for _, s := range c.Servers {
-		s.options.Routes = routes
-		t.Cleanup(s.Stop)
+		c.t.Cleanup(s.Stop)
 		if err := s.start(); err != nil {
-			t.Fatalf("natstest: %v", err)
+			c.t.Fatalf("natstest: %v", err)
 		}
 	}
 	c.WaitReady()
-	return c
 }
 
 func clusteredOptions(t testing.TB, i int) server.Options {
@@ -80,6 +98,22 @@ func (c *Cluster) MetaLeader() *Server {
 		}
 	}
 	return nil
+}
+
+// Lead has a stream led by that server, which has a replica of it.
+func (c *Cluster) Lead(js jetstream.JetStream, stream string, leader *Server) {
+	c.t.Helper()
+	request := fmt.Appendf(nil, `{"placement":{"preferred":%q}}`, leader.Name())
+	WaitFor(c.t, stream+" is led by "+leader.Name(), func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		found, err := js.Stream(ctx, stream)
+		if err == nil && found.CachedInfo().Cluster.Leader == leader.Name() {
+			return true
+		}
+		_, _ = js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, request) // refused while there is no leader
+		return false
+	})
 }
 
 // Named returns the server of that name, as JetStream calls leaders and peers.

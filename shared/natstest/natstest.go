@@ -153,13 +153,14 @@ func (s *Server) Restart(changes ...func(*server.Options)) {
 }
 
 // Conn returns a connection of its own, which ends with the test. It has no reconnect buffer and never stops trying to
-// reconnect, as Hydrant's own.
+// reconnect, as Hydrant's own, but to this server alone.
 func (s *Server) Conn() *nats.Conn { s.t.Helper(); return connect(s.t, s.URL()) }
 
 func connect(t testing.TB, url string) *nats.Conn {
 	t.Helper()
 	conn, err := nats.Connect(url,
 		nats.Name(t.Name()),
+		nats.IgnoreDiscoveredServers(),
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(20*time.Millisecond),

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Proxy stands between clients and the server. While it is stalled it takes what it is sent and passes nothing on, as a
-// network that drops packets or a server that hangs: connections stay open, and nobody is told.
+// Proxy stands between clients and a server, or between two servers. While it is stalled it takes what it is sent and passes
+// nothing on, as a network that drops packets or a server that hangs: connections stay open, and nobody is told.
 type Proxy struct {
 	t        testing.TB
 	listener net.Listener
@@ -25,20 +25,26 @@ type Proxy struct {
 }
 
 // Proxy returns a new proxy to the server, which ends with the test.
-func (s *Server) Proxy() *Proxy {
-	s.t.Helper()
+func (s *Server) Proxy() *Proxy { s.t.Helper(); return NewProxy(s.t, s.URL()[len("nats://"):]) }
+
+// NewProxy returns a new proxy to a host and port, which ends with the test.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		s.t.Fatalf("natstest: %v", err)
+		t.Fatalf("natstest: %v", err)
 	}
-	p := &Proxy{t: s.t, listener: listener, target: s.URL()[len("nats://"):]}
+	p := &Proxy{t: t, listener: listener, target: target}
 	p.copiers.Go(p.accept)
-	s.t.Cleanup(p.close)
+	t.Cleanup(p.close)
 	return p
 }
 
 // URL is where clients connect.
-func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
+func (p *Proxy) URL() string { return "nats://" + p.Addr() }
+
+// Addr is the host and port of URL.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Conn is Server.Conn through the proxy.
 func (p *Proxy) Conn() *nats.Conn { p.t.Helper(); return connect(p.t, p.URL()) }

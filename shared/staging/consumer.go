@@ -64,9 +64,10 @@ func (q *Queue) openConsumer(ctx context.Context) error {
 }
 
 // confirm returns nil if the catalog had the delivery stream when confirm was called, and ErrSuperseded if not. Ids are never
-// used again, so nothing that was announced or made before that, under its name and another id, is anybody's any more.
+// used again, so nothing that was announced or made before that, under its name and another id, is anybody's any more. That is
+// removed then, so the word of a NATS server does not do: one that was stopped and wakes says what was so before.
 func (q *Queue) confirm(ctx context.Context) error {
-	if err := q.view.Freshen(ctx); err != nil {
+	if err := q.view.Prove(ctx); err != nil {
 		return err
 	}
 	if err := q.view.Unreadable(q.stream); err != nil {

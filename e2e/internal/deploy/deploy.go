@@ -21,6 +21,7 @@ import (
 
 	"hydrant/e2e/internal/composed"
 	"hydrant/hydrant/allinone"
+	"hydrant/shared/natstest"
 	"hydrant/shared/proc"
 )
 
@@ -54,7 +55,8 @@ type Deployment struct {
 	dir      string
 	ports    ports
 
-	nats []natsServer
+	nats  []natsServer
+	links *natstest.Links // between them, if there are several
 
 	project *composed.Project // in Compose
 	one     *oneProcess
@@ -147,6 +149,16 @@ func (d *Deployment) Stop(name string) (start func()) {
 	return func() {
 		d.t.Helper()
 		must(d.t, d.parts[name].Restart())
+	}
+}
+
+// Pause stops one part with SIGSTOP; the function it returns wakes it. Only where parts are processes.
+func (d *Deployment) Pause(name string) (wake func()) {
+	d.t.Helper()
+	must(d.t, d.parts[name].Pause())
+	return func() {
+		d.t.Helper()
+		must(d.t, d.parts[name].Resume())
 	}
 }
 

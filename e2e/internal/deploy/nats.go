@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"hydrant/shared/natstest"
 	"hydrant/shared/proc"
 )
 
@@ -59,6 +60,9 @@ func (d *Deployment) monitorURL() string {
 
 func (d *Deployment) startNATS() {
 	d.t.Helper()
+	if len(d.nats) > 1 {
+		d.link()
+	}
 	for _, s := range d.nats {
 		config := filepath.Join(d.dir, s.name+".conf")
 		body := NATSConfig(local(s.port), local(s.monitor), filepath.Join(d.dir, s.name), d.options.StoreBytes)
@@ -67,16 +71,34 @@ func (d *Deployment) startNATS() {
 	}
 }
 
+// link puts links between the servers, which CutServer cuts.
+func (d *Deployment) link() {
+	d.t.Helper()
+	listening := map[string]string{}
+	for _, s := range d.nats {
+		listening[s.name] = local(s.route)
+	}
+	d.links = natstest.NewLinks(d.t, listening)
+}
+
+// CutServer cuts a NATS server of a cluster off from the others; the function it returns brings the links back. Its clients reach it
+// all the time.
+func (d *Deployment) CutServer(name string) (heal func()) {
+	d.links.Cut(name)
+	return d.links.Heal
+}
+
 // clusterConfig is what a server has to know of the others; nothing where there are none.
 func (d *Deployment) clusterConfig(s natsServer) []byte {
-	if len(d.nats) == 1 {
+	if d.links == nil {
 		return nil
 	}
-	routes := make([]string, len(d.nats))
-	for i, peer := range d.nats {
-		routes[i] = fmt.Sprintf("%q", "nats://"+local(peer.route))
+	var routes []string
+	for _, address := range d.links.From(s.name) {
+		routes = append(routes, fmt.Sprintf("%q", "nats://"+address))
 	}
-	return fmt.Appendf(nil, "server_name: %q\ncluster { name: hydrant, listen: %q, routes: [%s] }\n", s.name, local(s.route), strings.Join(routes, ", "))
+	return fmt.Appendf(nil, "server_name: %q\ncluster { name: hydrant, listen: %q, advertise: %q, routes: [%s] }\n",
+		s.name, local(s.route), natstest.Nowhere, strings.Join(routes, ", "))
 }
 
 // NATSConfig is the configuration that Hydrant asks of a NATS server.

@@ -1,0 +1,180 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/broker"
+	"hydrant/shared/names"
+	"hydrant/shared/natstest"
+)
+
+// A proof is of all that was written before, leaves no document, and is told to nobody.
+func TestProve(t *testing.T) {
+	t.Parallel()
+	_, js := prepared(t)
+	c := opened(t, js)
+	told := make(chan names.Stream, 100)
+	v, _ := follow(t, c, quiet, func(name names.Stream) { told <- name })
+	for _, name := range []names.Stream{"one", "two", "three"} {
+		asked := time.Now()
+		create(t, c, document(name))
+		if err := v.Prove(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if v.Get(name) == nil || v.FreshAsOf().Before(asked) {
+			t.Errorf("the view is without %s", name)
+		}
+		if got := <-told; got != name {
+			t.Errorf("told of %q", got)
+		}
+	}
+	if len(told) != 0 || len(v.All()) != 3 {
+		t.Errorf("told of %d more; the view has %v", len(told), v.All())
+	}
+	bucket, err := c.stream.Info(t.Context())
+	if err != nil || bucket.State.Msgs != 4 {
+		t.Errorf("the bucket has %+v, %v", bucket, err)
+	}
+	again, _ := follow(t, c, quiet, nil) // a view that begins with a mark
+	natstest.WaitFor(t, "it is fresh", func() bool { return again.Freshen(t.Context()) == nil })
+	if len(again.All()) != 3 {
+		t.Errorf("it has %v", again.All())
+	}
+}
+
+func TestProveWithoutAServer(t *testing.T) {
+	t.Parallel()
+	s, js := prepared(t)
+	v, _ := follow(t, opened(t, js), quiet, nil)
+	natstest.WaitFor(t, "the view is read", func() bool { return v.Ready() == nil })
+	s.Stop()
+	if err := v.Prove(t.Context()); err == nil {
+		t.Error("proved by nobody")
+	}
+}
+
+// clustered is a view by way of one server of a cluster, which is then cut off from the two others, and the catalog by way of those.
+type clustered struct {
+	links  *natstest.Links
+	alone  *natstest.Server
+	view   *View
+	others *Catalog
+}
+
+// cutOff has the document "kept" in the catalog, and cuts off a server that leads it, or one that follows.
+func cutOff(t *testing.T, leads bool) *clustered {
+	t.Helper()
+	c, links := natstest.StartLinkedCluster(t, 3)
+	natstest.WaitFor(t, "the catalog is there", func() bool {
+		return broker.Prepare(t.Context(), c.JetStream(), broker.Config{NATSURL: c.URL(), Replicas: 3, Retention: time.Hour, AllowUnsynced: true}, quiet) == nil
+	})
+	first := opened(t, c.JetStream())
+	create(t, first, document("kept"))
+	info, err := first.stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[bool][]*natstest.Server{}
+	for _, s := range c.Servers {
+		is := s.Name() == info.Cluster.Leader
+		all[is] = append(all[is], s)
+	}
+	here := &clustered{links: links, alone: all[leads][0]}
+	here.view, _ = follow(t, opened(t, here.alone.JetStream()), quiet, nil)
+	natstest.WaitFor(t, "the view has the document", func() bool {
+		return here.view.Prove(t.Context()) == nil && here.view.Get("kept") != nil
+	})
+	other := all[!leads]
+	here.others = opened(t, other[len(other)-1].JetStream())
+	links.Cut(here.alone.Name())
+	return here
+}
+
+// change stores what the server that is cut off cannot know.
+func (c *clustered) change(t *testing.T) {
+	t.Helper()
+	natstest.WaitFor(t, "the others store a change", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := c.others.Update(ctx, "kept", func(d *DeliveryStream) error { d.Version = 2; return nil })
+		return err == nil
+	})
+}
+
+func (c *clustered) knows(t *testing.T, version int) {
+	t.Helper()
+	if d := c.view.Get("kept"); d == nil || d.Version != version {
+		t.Errorf("the view has %+v, want version %d", d, version)
+	}
+}
+
+// A server that leads the catalog and is cut off answers looks for some seconds more, at what is not so any longer. It cannot prove.
+func TestLeaderThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := cutOff(t, true)
+	c.change(t)
+	c.knows(t, 1)
+	if err := c.view.Prove(t.Context()); err == nil {
+		t.Error("proved by a server that is alone")
+	}
+	c.links.Heal()
+	natstest.WaitFor(t, "there is a proof", func() bool { return c.view.Prove(t.Context()) == nil })
+	c.knows(t, 2)
+}
+
+// A server that follows, and is cut off, answers looks when it has found that it has no leader: with what it has, for as long as
+// that lasts.
+func TestFollowerThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := cutOff(t, false)
+	c.change(t)
+	natstest.WaitFor(t, "the server answers without a leader", func() bool {
+		info, err := c.view.catalog.stream.Info(t.Context())
+		return err == nil && info.Cluster.Leader == ""
+	})
+	c.knows(t, 1)
+	if err := c.view.Freshen(t.Context()); !errors.Is(err, broker.ErrLeaderless) {
+		t.Errorf("fresh by the word of a server that is alone: %v", err)
+	}
+	// One that knows of other servers, as services do, goes to one of them.
+	conn, err := nats.Connect(c.alone.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, _ := follow(t, opened(t, js), quiet, nil)
+	natstest.WaitFor(t, "the view is fresh by way of another server", func() bool {
+		d := free.Get("kept")
+		return free.Freshen(t.Context()) == nil && d != nil && d.Version == 2
+	})
+	c.links.Heal()
+	natstest.WaitFor(t, "there is a leader", func() bool { return c.view.Prove(t.Context()) == nil })
+	c.knows(t, 2)
+}
+
+// Of a mark that is stored late, or under another name of the bucket's stream, nothing is proved.
+func TestProveExpectsTheBucket(t *testing.T) {
+	t.Parallel()
+	_, js := prepared(t)
+	c := opened(t, js)
+	v, _ := follow(t, c, quiet, nil)
+	if err := js.DeleteStream(t.Context(), broker.CatalogStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"$KV." + names.CatalogBucket + ".>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Prove(t.Context()); err == nil {
+		t.Error("proved by another stream")
+	}
+}
