@@ -35,12 +35,17 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// everywhere runs a test against each deployment.
+// everywhere runs a test against each deployment, beside other tests, which wait most of the time too. Settings of everything in one
+// process are the environment of this process, so that one with settings runs alone.
 func everywhere(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.Deployment)) {
 	t.Helper()
+	beside := len(options.Settings) == 0
+	if beside {
+		t.Parallel()
+	}
 	for _, kind := range []deploy.Kind{deploy.OneProcess, deploy.Processes} {
 		t.Run(string(kind), func(t *testing.T) {
-			if kind == deploy.Processes {
+			if beside || kind == deploy.Processes {
 				t.Parallel()
 			}
 			test(t, deploy.Start(t, kind, programs, options))
