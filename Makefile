@@ -52,7 +52,7 @@ redshift: ## start a stand-in for Redshift beside "make run", at 127.0.0.1:5439,
 .PHONY: test
 test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TESTED:%=test-%) test-faultpoints $(NATSCLI)  # which the next is the first to need
-	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m -parallel 3 $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached; mostly waits
+	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached
 	@echo "== e2e, search nodes"; cd e2e && go test -race -short -timeout 5m $(TESTFLAGS) ./internal/esnode/...
 
 # Two modules at once: most of their tests wait for something. Those that take longest come first.
