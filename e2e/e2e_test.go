@@ -63,16 +63,18 @@ func apart(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.D
 	against(t, options, test, deploy.Processes, deploy.Compose)
 }
 
-// against runs a test against those of the deployments that can be started. What is not in this process runs beside other tests.
+// against runs a test against those of the deployments that can be started, beside other tests, since most of the time is waiting. The
+// settings of everything in one process are the environment of this process, so that one with settings runs alone.
 func against(t *testing.T, options deploy.Options, test func(*testing.T, *deploy.Deployment), kinds ...deploy.Kind) {
 	t.Helper()
 	kinds = slices.DeleteFunc(kinds, func(k deploy.Kind) bool { return !programs.Start(k) })
-	if !slices.Contains(kinds, deploy.OneProcess) {
+	alone := func(kind deploy.Kind) bool { return kind == deploy.OneProcess && len(options.Settings) > 0 }
+	if !slices.ContainsFunc(kinds, alone) {
 		t.Parallel()
 	}
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
-			if kind != deploy.OneProcess {
+			if !alone(kind) {
 				t.Parallel()
 			}
 			test(t, deploy.Start(t, kind, programs, options))

@@ -30,6 +30,7 @@ func (r *putRig) batchesIn(d *catalog.DeliveryStream) map[string][]string {
 }
 
 func TestGroupCommit(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url()), r.stream("demo", 1)
@@ -53,6 +54,7 @@ func TestGroupCommit(t *testing.T) {
 
 // What goes alone waits for nobody, and is in no batch of others.
 func TestLargeOnesAndRetriesGoAlone(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url()), r.stream("demo", 1)
@@ -85,6 +87,7 @@ func (r *putRig) checkErr(result putResult) {
 
 // A few are published on their own, in the order they came.
 func TestAFewGoApart(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url()), r.stream("demo", 1)
@@ -95,6 +98,7 @@ func TestAFewGoApart(t *testing.T) {
 }
 
 func TestDuplicateInsideABatch(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	d := r.stream("demo", 1)
@@ -121,6 +125,7 @@ func TestDuplicateInsideABatch(t *testing.T) {
 
 // The messages of a put that have no clear answer stop the rest of it, and no other put.
 func TestPartsAreCommittedInOrder(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	records := recordsOf(600_000, 600_000, 600_000)
@@ -144,6 +149,7 @@ func TestPartsAreCommittedInOrder(t *testing.T) {
 
 // Servers with other limits on batches than the default store the same, if slower.
 func TestServersThatLimitBatches(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		options func(*server.Options)
 		disable bool
@@ -221,6 +227,7 @@ func apiError(status, code int, words string) string {
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	const stored = `{"stream":"S","seq":7}`
 	tests := map[string]struct {
 		answers []string
@@ -244,7 +251,7 @@ func TestAnswers(t *testing.T) {
 		"sealed":                    {[]string{apiError(400, 10109, "sealed stream")}, "sealed stream (10109)", 1},
 	}
 	r := newPutRig(t)
-	l := r.putLog(r.server.URL(), func(l *putLog) { l.try = 100 * time.Millisecond })
+	l := r.putLog(r.server.URL(), func(l *putLog) { l.try = 2 * time.Second }) // long enough for an answer on a busy machine
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := r.stream("demo", 1)
@@ -279,6 +286,7 @@ func callsOf(ctx context.Context, d *catalog.DeliveryStream, texts ...string) []
 }
 
 func TestAnswersToABatch(t *testing.T) {
+	t.Parallel()
 	// Sequences that the messages of a batch of eight were stored under before, in their order.
 	singles := func(from, to int) (answers []string) {
 		for seq := from; seq <= to; seq++ {
@@ -353,6 +361,7 @@ func checkBatchIDs(t *testing.T, published []nats.Header) {
 
 // Of a batch that is repeated, only what still has time is sent again, and nothing that had none to begin with.
 func TestLateCallsAreNotSent(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))

@@ -86,6 +86,7 @@ func inputsOfSDK() map[string]reflect.Type {
 // TestCompatibilityIsWhole compares the tables with the SDK: every operation has a row, every member of every input has,
 // down to the last of what Hydrant has built, and every row has a member.
 func TestCompatibilityIsWhole(t *testing.T) {
+	t.Parallel()
 	c, inputs := readCompatibility(t), inputsOfSDK()
 	if got, want := slices.Sorted(maps.Keys(c.operations)), slices.Sorted(maps.Keys(inputs)); !slices.Equal(got, want) || len(want) != 12 {
 		t.Errorf("operations %v\nof the SDK %v", got, want)
@@ -174,6 +175,7 @@ func isRedshift(shape string) bool {
 // TestCompatibilityHolds sends each member to a running API: what is refused must be, what is supported must be shown
 // by Describe, as far as that shows it.
 func TestCompatibilityHolds(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	rows := 0

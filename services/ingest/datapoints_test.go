@@ -35,6 +35,7 @@ func (s *site) points() map[string]datapoints.Datapoint {
 
 // The guide's metrics of the API, as a replica leaves them when it ends.
 func TestDatapoints(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("web.clicks")
@@ -100,6 +101,7 @@ func TestDatapoints(t *testing.T) {
 
 // What is refused counts as throttled.
 func TestThrottledDatapoints(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("demo")
@@ -124,6 +126,7 @@ func TestThrottledDatapoints(t *testing.T) {
 
 // Without NATS nothing is recorded of delivery streams, since nobody knows which there are.
 func TestNoDatapointsWithoutNATS(t *testing.T) {
+	t.Parallel()
 	r := launch(t, testConfig("nats://127.0.0.1:1"))
 	r.metrics.recordCall("PutRecord", "demo", time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

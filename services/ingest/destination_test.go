@@ -51,6 +51,7 @@ const (
 
 // TestDescribed has what is shown of a destination that was made with certain members, beside bucket and role.
 func TestDescribed(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	for name, test := range map[string]struct{ members, extended, plain string }{
 		"nothing": {
@@ -94,6 +95,7 @@ func TestDescribed(t *testing.T) {
 
 // TestUpdatesMerge has updates, one after the other, and what is shown after each.
 func TestUpdatesMerge(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	const full = `"BufferingHints":{"SizeInMBs":7,"IntervalInSeconds":60},"CompressionFormat":"GZIP",` + shownKMS + `,"CloudWatchLoggingOptions":{"Enabled":true,"LogGroupName":"g","LogStreamName":"s"},` +
 		`"Prefix":"p/","ErrorOutputPrefix":"e/","FileExtension":".x","CustomTimeZone":"Asia/Tokyo","ProcessingConfiguration":{"Enabled":false,"Processors":[{"Type":"Lambda"}]}`
@@ -159,6 +161,7 @@ func TestUpdatesMerge(t *testing.T) {
 
 // TestUpdatedPrefixes has updates that are right or wrong together with what is kept.
 func TestUpdatedPrefixes(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	r.create("s")
 	const message = "Ths supplied prefix(es) do not satisfy the following constraint: ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"
@@ -174,6 +177,7 @@ func backupUpdate(members types.S3DestinationUpdate) *types.ExtendedS3Destinatio
 }
 
 func TestBackupFromTheStart(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	s3 := plainS3()
@@ -205,6 +209,7 @@ func TestBackupFromTheStart(t *testing.T) {
 }
 
 func TestBackupLaterOn(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("b")
@@ -240,6 +245,7 @@ func TestBackupLaterOn(t *testing.T) {
 
 // TestChangeOfOneMadeAgain has a delivery stream deleted and made again while it is changed: the new one was not meant.
 func TestChangeOfOneMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one, two := s.start(), s.start()
 	one.create("c")

@@ -33,6 +33,7 @@ func (r *putRig) fill(l *putLog, d *catalog.DeliveryStream, most int) (stored in
 
 // Records are refused while the rest of the store still takes descriptors, and again accepted after a trim.
 func TestGateKeepsTheStoreFromFillingUp(t *testing.T) {
+	t.Parallel()
 	const limit = 8 << 20
 	r := newPutRig(t, func(o *server.Options) { o.JetStreamMaxStore = limit })
 	g := r.gate(limit)
@@ -144,6 +145,7 @@ func TestGateForgetsStreams(t *testing.T) {
 }
 
 func TestGateRuns(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	g := r.gate(1 << 30)
 	r.run(func(ctx context.Context) { _ = g.Run(ctx) })

@@ -44,6 +44,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestWrongSettings(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ flag, value, accepted string }{
 		{"listen", "4573", "use host:port"},
 		{"region", "US east", "use a name such as us-east-1"},
@@ -71,6 +72,7 @@ func TestWrongSettings(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	runtime := func() service.Runtime {
 		return service.Runtime{Log: discard(), Metrics: prometheus.NewRegistry()}
 	}
@@ -95,6 +97,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestNewDocumentIsWhole(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(func(s *Service) {
 		s.cfg.Shards = 2

@@ -55,6 +55,7 @@ func (r *replica) active(name string) {
 }
 
 func TestCreationIsResumed(t *testing.T) {
+	t.Parallel()
 	for name, logs := range map[string]int{"before its logs": 0, "amid its logs": 2, "after its logs": 3} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -75,6 +76,7 @@ func TestCreationIsResumed(t *testing.T) {
 }
 
 func TestCreationIsLeftToItsCreatorAtFirst(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(never)
 	s.document("c", types.DeliveryStreamStatusCreating, 1)
@@ -95,6 +97,7 @@ func TestCreationIsLeftToItsCreatorAtFirst(t *testing.T) {
 }
 
 func TestDeletionIsResumed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one := s.start()
 	one.create("d")
@@ -131,6 +134,7 @@ func TestDeletionIsResumed(t *testing.T) {
 }
 
 func TestDeletingTwice(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.start().stop() // makes the streams of the installation
 	s.document("d", types.DeliveryStreamStatusDeleting, 1)
@@ -161,6 +165,7 @@ func TestDeletingTwice(t *testing.T) {
 }
 
 func TestOrphanLogIsReplaced(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(func(s *Service) { s.cfg.Shards = 2 })
 	orphan := names.Log{Stream: "o", Shard: 1, ID: names.NewStreamID()}
@@ -174,6 +179,7 @@ func TestOrphanLogIsReplaced(t *testing.T) {
 }
 
 func TestForeignStreamOnTheSubject(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	must[jetstream.Stream](t)(s.js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -201,6 +207,7 @@ func (s *site) lateCycle(r *replica) *lifecycle {
 // TestCreatorThatWakesLate lets a creator go on after its delivery stream was finished by another replica, and deleted,
 // and perhaps made again.
 func TestCreatorThatWakesLate(t *testing.T) {
+	t.Parallel()
 	for name, again := range map[string]bool{"deleted": false, "made again": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -233,6 +240,7 @@ func TestCreatorThatWakesLate(t *testing.T) {
 
 // TestRemoverThatWakesLate lets a remover go on after the delivery stream was made again and has batches.
 func TestRemoverThatWakesLate(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("w")
@@ -263,6 +271,7 @@ func TestRemoverThatWakesLate(t *testing.T) {
 // TestPurgeEndsWhereTheCatalogWasSeen has batches and objects of a successor arrive between each look at the catalog and the purge
 // that follows it: that of the batches, and that of the objects.
 func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.start().stop()
 	d := s.document("p", types.DeliveryStreamStatusDeleting, 1)
@@ -290,6 +299,7 @@ func TestPurgeEndsWhereTheCatalogWasSeen(t *testing.T) {
 
 // TestCreateWithLostAnswers creates while NATS is restarted again and again.
 func TestCreateWithLostAnswers(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(soon)
 	created := make(chan error)
@@ -342,6 +352,7 @@ func (s *site) checkAllWhole(r *replica) {
 // TestReplicasDeleteAndCreateTogether has two replicas create, put to, and delete the same names at the same time. What
 // was acknowledged is stored in the one that it was acknowledged for, and nothing else is left in the end.
 func TestReplicasDeleteAndCreateTogether(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	replicas := []*replica{s.start(soon), s.start(soon)}
 	done := make(chan error)

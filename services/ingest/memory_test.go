@@ -10,6 +10,7 @@ import (
 )
 
 func TestLeaseReads(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
 		body io.Reader

@@ -27,6 +27,7 @@ func recordsOf(sizes ...int) [][]byte {
 }
 
 func TestBuildMessages(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		sizes []int
 		parts []int // records in each message

@@ -49,6 +49,7 @@ func (s *site) messages() int {
 }
 
 func TestPutRecord(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("p")
@@ -69,6 +70,7 @@ func TestPutRecord(t *testing.T) {
 }
 
 func TestPutRecordBatch(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("p")
@@ -107,6 +109,7 @@ func (r *replica) repeated(invocation, attempt, body string) rawAnswer {
 }
 
 func TestRetriesStoreOnce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one, two := s.start(), s.start()
 	one.create("p")
@@ -128,6 +131,7 @@ func TestRetriesStoreOnce(t *testing.T) {
 
 // TestSDKRetries lets the SDK itself retry a call whose answer it does not get.
 func TestSDKRetries(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("p")
@@ -154,6 +158,7 @@ func TestSDKRetries(t *testing.T) {
 }
 
 func TestPutRightAfterCreateElsewhere(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one, two := s.start(), s.start()
 	for i := range 20 {
@@ -169,6 +174,7 @@ func TestPutRightAfterCreateElsewhere(t *testing.T) {
 }
 
 func TestPutToOneThatWasMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	for i := range 5 {
@@ -184,6 +190,7 @@ func TestPutToOneThatWasMadeAgain(t *testing.T) {
 
 // TestPutWithAnOldView puts through a replica that knows only the predecessor of a delivery stream that was made again.
 func TestPutWithAnOldView(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("again")
@@ -229,6 +236,7 @@ func TestPutWithAnOldView(t *testing.T) {
 }
 
 func TestPutWhileCreatingOrDeleting(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(func(s *Service) { s.resumeAfter = time.Hour })
 	d := &streamDocument{Name: "c", ID: names.NewStreamID(), Status: types.DeliveryStreamStatusCreating, Shards: 1, RetentionSeconds: 60}
@@ -240,6 +248,7 @@ func TestPutWhileCreatingOrDeleting(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("m")

@@ -34,6 +34,7 @@ func checkScanned(t *testing.T, body []byte, list bool) bool {
 }
 
 func TestScanReadsWhatClientsWrite(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		body string
 		list bool

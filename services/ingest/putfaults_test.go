@@ -20,6 +20,7 @@ import (
 )
 
 func TestPutWhileNATSIsDown(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	r.putOne(l, d, "before")
@@ -40,6 +41,7 @@ func TestPutWhileNATSIsDown(t *testing.T) {
 }
 
 func TestStartWhileNATSIsDown(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	d := r.stream("demo", 1)
 	r.server.Stop()
@@ -59,6 +61,7 @@ func TestStartWhileNATSIsDown(t *testing.T) {
 
 // A put lasts over a short absence of NATS.
 func TestPutOutlastsARestart(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	r.putOne(l, d, "before")
@@ -81,6 +84,7 @@ func TestPutOutlastsARestart(t *testing.T) {
 
 // What is acknowledged over restarts of NATS is in the log, once, where its id says.
 func TestRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	d := r.stream("demo", 2)
 	stop := make(chan struct{})
@@ -139,6 +143,7 @@ func TestRestartsUnderLoad(t *testing.T) {
 
 // A lost answer leads to a repeat, which finds what is stored.
 func TestAnswerLost(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l := r.putLog(p.url())
@@ -174,14 +179,19 @@ func TestAnswerLost(t *testing.T) {
 
 // A server that does not read, as a stopped process, holds nobody longer than the deadline.
 func TestServerStalls(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url(), func(l *putLog) { l.try = 20 * time.Millisecond }), r.stream("demo", 1)
 	r.putOne(l, d, "before")
 	p.set(func(p *tap) { p.stalled = true })
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	results := l.put(ctx, d, callerOf("unclear"), dataOf([]byte("unclear")))
+	put := make(chan putResults, 1)
+	go func() { put <- l.put(ctx, d, callerOf("unclear"), dataOf([]byte("unclear"))) }()
+	natstest.WaitFor(t, "it is sent several times", func() bool { return l.counts.Repeats.Load() > 1 })
+	cancel()
+	results := <-put
 	if !errors.Is(results.err, errUnavailable) || !results.inUse {
 		t.Errorf("error %v, in use %t", results.err, results.inUse)
 	}
@@ -199,6 +209,7 @@ func TestServerStalls(t *testing.T) {
 
 // Nor does it when a write to it blocks, with the connection's lock.
 func TestServerStallsInAWrite(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url(), func(l *putLog) { l.try = 100 * time.Millisecond }), r.stream("demo", 8)
@@ -234,6 +245,7 @@ func TestServerStallsInAWrite(t *testing.T) {
 
 // A process that still knows the delivery stream's last incarnation puts nothing into the present one.
 func TestStreamMadeAgain(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, old := r.putLog(p.url()), r.stream("demo", 1)
@@ -255,6 +267,7 @@ func TestStreamMadeAgain(t *testing.T) {
 }
 
 func TestStreamDeleted(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	r.remove(d)
@@ -267,6 +280,7 @@ func TestStreamDeleted(t *testing.T) {
 
 // A log that is not there although its delivery stream is may be on its way.
 func TestLogComesLater(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	r.must(r.js.DeleteStream(t.Context(), logOf(d, 0).JetStream()))
@@ -281,6 +295,7 @@ func TestLogComesLater(t *testing.T) {
 }
 
 func TestStoreFull(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t, func(o *server.Options) { o.JetStreamMaxStore = 4 << 20 })
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	var stored []putResult

@@ -17,6 +17,7 @@ import (
 )
 
 func TestPut(t *testing.T) {
+	t.Parallel()
 	tests := map[string][][]byte{
 		"one record":        recordsOf(100),
 		"an empty record":   recordsOf(0),
@@ -52,6 +53,7 @@ func TestPut(t *testing.T) {
 }
 
 func TestPutWithoutRecords(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	if results := r.put(r.putLog(r.server.URL()), r.stream("demo", 1), callerOf("inv")); len(results) != 0 {
 		t.Errorf("results %v", results)
@@ -59,6 +61,7 @@ func TestPutWithoutRecords(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("a.b", 1)
 	records := recordsOf(3, 3, 5)
@@ -82,6 +85,7 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestOrderOfAProducerThatWaits(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 1)
 	var want []string
@@ -99,6 +103,7 @@ func TestOrderOfAProducerThatWaits(t *testing.T) {
 }
 
 func TestShards(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	l, d := r.putLog(r.server.URL()), r.stream("demo", 4)
 	used := map[names.Shard]bool{}
@@ -115,6 +120,7 @@ func TestShards(t *testing.T) {
 
 // What was refused before it was sent is never sent.
 func TestRefusedWhileWaiting(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	l, d := r.putLog(p.url()), r.stream("demo", 1)
@@ -139,6 +145,7 @@ func TestRefusedWhileWaiting(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	p := newTap(t, r.server.URL())
 	d := r.stream("demo", 1)
@@ -173,6 +180,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestIdleCommittersEnd(t *testing.T) {
+	t.Parallel()
 	r := newPutRig(t)
 	d := r.stream("demo", 4)
 	l := r.putLog(r.server.URL(), func(l *putLog) { l.idle = time.Microsecond })

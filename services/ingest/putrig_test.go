@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
@@ -37,8 +36,6 @@ type putRig struct {
 
 func newPutRig(t testing.TB, changes ...func(*server.Options)) *putRig {
 	t.Helper()
-	running := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, append(serversOwn(), running)...) })
 	r := &putRig{t: t, server: natstest.Start(t, changes...), log: slog.New(slog.DiscardHandler)}
 	r.js = r.server.JetStream()
 	cfg := broker.Config{NATSURL: r.server.URL(), Replicas: 1, Retention: time.Hour}
@@ -49,16 +46,6 @@ func newPutRig(t testing.TB, changes ...func(*server.Options)) *putRig {
 	r.view = catalog.NewView(r.catalog, r.log)
 	r.run(func(ctx context.Context) { r.view.Run(ctx, nil) })
 	return r
-}
-
-// serversOwn are goroutines that a NATS server leaves behind in this process when it is stopped while a batch is staged.
-func serversOwn() []goleak.Option {
-	const server = "github.com/nats-io/nats-server/v2/server"
-	return []goleak.Option{
-		goleak.IgnoreAnyFunction(server + ".(*msgBlock).flushLoop"),
-		goleak.IgnoreAnyFunction(server + ".(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction(server + "/ats.Register.func1"),
-	}
 }
 
 func (r *putRig) must(err error) {

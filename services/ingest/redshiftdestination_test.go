@@ -16,6 +16,7 @@ import (
 
 // TestRedshiftDescribed has what is shown of Redshift destinations, member for member.
 func TestRedshiftDescribed(t *testing.T) {
+	t.Parallel()
 	const (
 		begin   = `{"DestinationId":"destinationId-000000000001","RedshiftDestinationDescription":{`
 		cluster = someCluster + `,`
@@ -60,6 +61,7 @@ func TestRedshiftDescribed(t *testing.T) {
 
 // TestRedshiftUpdatesMerge has the SDK update a destination, and read what it has become after each step.
 func TestRedshiftUpdatesMerge(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	to := redshift()
@@ -137,6 +139,7 @@ func TestRedshiftUpdatesMerge(t *testing.T) {
 
 // TestRedshiftBackup has a backup switched on, from the start and later, and its legs.
 func TestRedshiftBackup(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	from := redshift()
@@ -187,6 +190,7 @@ func TestRedshiftBackup(t *testing.T) {
 }
 
 func TestRedshiftTypeDoesNotChange(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	r.create("plain")
 	r.createSearch("search", opensearch())
@@ -205,6 +209,7 @@ func TestRedshiftTypeDoesNotChange(t *testing.T) {
 
 // TestRedshiftPasswordStaysInTheCatalog has the API and its log while a password is set, changed, refused and kept.
 func TestRedshiftPasswordStaysInTheCatalog(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	answers := []string{
@@ -306,6 +311,7 @@ func TestRedshiftInvalidArguments(t *testing.T) {
 
 // TestRedshiftUpdatesAreChecked has updates that are wrong alone, or together with what is kept.
 func TestRedshiftUpdatesAreChecked(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	r.createRedshift("s", redshift())
 	for name, test := range map[string]struct {

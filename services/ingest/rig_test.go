@@ -32,6 +32,9 @@ import (
 	"hydrant/shared/service"
 )
 
+// TestMain looks for goroutines when all tests have ended: several run at once, and a goroutine does not tell whose it is.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
+
 // site is an installation: a NATS server and what is in it.
 type site struct {
 	t    testing.TB
@@ -41,8 +44,6 @@ type site struct {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	running := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, append(serversOwn(), running)...) })
 	s := &site{t: t, nats: natstest.Start(t)}
 	s.js = s.nats.JetStream()
 	return s

@@ -17,6 +17,7 @@ import (
 
 // TestSearchDescribed has what is shown of search destinations, member for member.
 func TestSearchDescribed(t *testing.T) {
+	t.Parallel()
 	const (
 		id       = `{"DestinationId":"destinationId-000000000001",`
 		s3       = `"S3DestinationDescription":{` + shownBucket + `,` + shownDefaults + `,` + someRole + `,` + shownNoLogs + `,"Prefix":""}`
@@ -67,6 +68,7 @@ func TestSearchDescribed(t *testing.T) {
 
 // TestSearchUpdatesMerge has the SDK update a destination, and read what it has become after each step.
 func TestSearchUpdatesMerge(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	to := opensearch()
@@ -156,6 +158,7 @@ func TestSearchUpdatesMerge(t *testing.T) {
 
 // TestEitherShapeUpdates has a destination change the shape in which it is shown, and nothing else.
 func TestEitherShapeUpdates(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.createSearch("s", opensearch())
@@ -176,6 +179,7 @@ func TestEitherShapeUpdates(t *testing.T) {
 }
 
 func TestTypesDoNotChange(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	r.create("plain")
 	r.createSearch("search", opensearch())
@@ -195,6 +199,7 @@ func TestTypesDoNotChange(t *testing.T) {
 
 // TestSearchLegs has the legs that the backup modes make, from the first record on.
 func TestSearchLegs(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	all := opensearch()
@@ -294,6 +299,7 @@ func TestSearchInvalidArguments(t *testing.T) {
 
 // TestSearchUpdatesAreChecked has updates that are wrong alone, or together with what is kept.
 func TestSearchUpdatesAreChecked(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	to := opensearch()
 	to.IndexName, to.IndexRotationPeriod = aws.String(strings.Repeat("\U0001F600", 62)), types.AmazonopensearchserviceIndexRotationPeriodNoRotation // 248 bytes

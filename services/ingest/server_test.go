@@ -20,6 +20,7 @@ import (
 )
 
 func TestRequestsThatNameNoOperation(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	for name, test := range map[string]struct{ method, path, target string }{
 		"GET":               {http.MethodGet, "/", ""},
@@ -46,6 +47,7 @@ func TestRequestsThatNameNoOperation(t *testing.T) {
 }
 
 func TestErrorsHaveNoNamespaceAndAnID(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	first, second := r.raw("PutRecord", "x"), r.raw("PutRecord", "x")
 	if first.Type != "SerializationException" || first.Status != 400 || first.Message == "" || first.Close != true {
@@ -75,6 +77,7 @@ func (r *replica) released() {
 }
 
 func TestSlowBody(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start(func(s *Service) { s.server.limits.body = 50 * time.Millisecond })
 	for name, header := range map[string]string{
 		"announced": "Content-Length: 8000000",
@@ -90,6 +93,7 @@ func TestSlowBody(t *testing.T) {
 
 // TestAnnouncedBodyHoldsNoMemory checks that memory is held for what has arrived, not for what was announced.
 func TestAnnouncedBodyHoldsNoMemory(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	const connections = 200
 	for range connections {
@@ -104,6 +108,7 @@ func TestAnnouncedBodyHoldsNoMemory(t *testing.T) {
 }
 
 func TestSlowHeader(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start(func(s *Service) { s.server.limits.header = 50 * time.Millisecond })
 	conn := must[net.Conn](t)(net.Dial("tcp", r.Addr()))
 	defer func() { _ = conn.Close() }()
@@ -116,6 +121,7 @@ func TestSlowHeader(t *testing.T) {
 }
 
 func TestEndlessBody(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	for operation, most := range map[string]int{"PutRecord": 8 << 20, "CreateDeliveryStream": 1 << 20} {
 		t.Run(operation, func(t *testing.T) {
@@ -131,12 +137,14 @@ func TestEndlessBody(t *testing.T) {
 }
 
 func TestBodyThatIsAnnouncedTooLarge(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	wantUnavailable(t, r.slow("PutRecord", "Content-Length: 8388609").answer(), "The request body has 8388609 bytes; Hydrant reads up to 8388608.")
 	wantUnavailable(t, r.slow("ListDeliveryStreams", "Content-Length: 1048577").answer(), "The request body has 1048577 bytes; Hydrant reads up to 1048576.")
 }
 
 func TestLargestBody(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	body := `{"DeliveryStreamName":"no","Record":{"Data":"QQ=="}}`
 	answer := r.raw("PutRecord", body+strings.Repeat(" ", 8<<20-len(body)))
@@ -147,6 +155,7 @@ func TestLargestBody(t *testing.T) {
 }
 
 func TestBodyThatIsCutOff(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	slow := r.slow("PutRecord", "Transfer-Encoding: chunked")
 	slow.send("zz\r\n")
@@ -158,6 +167,7 @@ func TestBodyThatIsCutOff(t *testing.T) {
 }
 
 func TestMemoryBudget(t *testing.T) {
+	t.Parallel()
 	const overBudgetText = "Slow down. Too many bytes of requests are in flight (--request-memory)."
 	r := newSite(t).start(func(s *Service) { s.server.memory.limit = leastMemory })
 	r.create("s")
@@ -188,6 +198,7 @@ func TestMemoryBudget(t *testing.T) {
 }
 
 func TestPanicsAreAnswered(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	operations := map[string]operation{"PutRecord": {
 		most:  func(limits) int { return 1000 },
@@ -206,6 +217,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 }
 
 func TestKeepAlive(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	slow := r.slow("ListDeliveryStreams", "Content-Length: 2")
 	slow.send("{}")
@@ -218,6 +230,7 @@ func TestKeepAlive(t *testing.T) {
 }
 
 func TestShutdownFinishesRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("s")
@@ -250,6 +263,7 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 }
 
 func TestShutdownDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start(func(s *Service) { s.server.limits.drain = 20 * time.Millisecond })
 	slow := r.slow("PutRecord")
 	slow.chunk("{")
@@ -266,6 +280,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 }
 
 func TestStartsWithoutNATS(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.nats.Stop()
 	r := launch(t, testConfig(s.nats.URL()))
@@ -288,6 +303,7 @@ func TestStopsWithoutNATS(t *testing.T) {
 }
 
 func TestNATSAway(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.start().create("s")
 	r := s.start(func(s *Service) { s.server.limits.call = 300 * time.Millisecond })

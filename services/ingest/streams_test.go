@@ -16,6 +16,7 @@ import (
 )
 
 func TestCreateAndDescribe(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	before := time.Now().Add(-time.Second)
@@ -60,6 +61,7 @@ func TestCreateAndDescribe(t *testing.T) {
 }
 
 func TestCreateKeepsWhatIsGiven(t *testing.T) {
+	t.Parallel()
 	r := newSite(t).start()
 	_, err := r.client.CreateDeliveryStream(t.Context(), &firehose.CreateDeliveryStreamInput{
 		DeliveryStreamName: aws.String("full"),
@@ -105,6 +107,7 @@ func TestCreateKeepsWhatIsGiven(t *testing.T) {
 }
 
 func TestResourceErrors(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(func(s *Service) { s.cfg.MaxStreams = 2 })
 	r.create("one")
@@ -137,6 +140,7 @@ func TestResourceErrors(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	var all []string
@@ -176,6 +180,7 @@ func TestList(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start()
 	r.create("u")
@@ -221,6 +226,7 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestDeleteRemovesEverything(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(func(s *Service) { s.cfg.Shards = 3 })
 	r.create("d.x")

@@ -76,6 +76,7 @@ func violationsOf(texts ...string) string {
 }
 
 func TestValidation(t *testing.T) {
+	t.Parallel()
 	const (
 		create  = "CreateDeliveryStream"
 		update  = "UpdateDestination"
@@ -138,6 +139,7 @@ func TestValidation(t *testing.T) {
 
 // TestMessagesOfAWS has whole messages as the service was seen to answer.
 func TestMessagesOfAWS(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ operation, body, message string }{
 		"an enum": {
 			"CreateDeliveryStream", createWith(`"CompressionFormat":"LZ4"`),
@@ -209,6 +211,7 @@ func batchOf(n, size int) string {
 }
 
 func TestSizeOfABatch(t *testing.T) {
+	t.Parallel()
 	exact := batchOf(5, record.MaxBatchBytes/5)
 	exact = strings.Replace(exact, `]}`, `,{"Data":"`+encoded(record.MaxBatchBytes%5)+`"}]}`, 1)
 	if _, err := parse("PutRecordBatch", exact); err != nil {

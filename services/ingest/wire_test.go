@@ -118,6 +118,7 @@ func TestTimesAreSeconds(t *testing.T) {
 
 // TestRecordsBeyondTheLimitAreNotKept checks that a hostile list costs no more memory than its text.
 func TestRecordsBeyondTheLimitAreNotKept(t *testing.T) {
+	t.Parallel()
 	body := []byte(`{"DeliveryStreamName":"s","Records":[` + strings.Repeat("{},", 100_000) + `{}]}`)
 	in, err := readPut(body, make([]byte, len(body)), make([]int, record.MaxBatchRecords), true)
 	if err != nil || in.Count != 100_001 || len(in.Lengths) != 500 || cap(in.Lengths) > 1000 {

@@ -64,7 +64,7 @@ func (k *kmsStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestKMS asks the store to encrypt, with each operation that makes an object, and finds the object again.
 func TestKMS(t *testing.T) {
 	t.Parallel()
-	for operation, size := range map[string]int{"PutObject": 1000, "CreateMultipartUpload": 6 << 20} {
+	for operation, size := range map[string]int{"PutObject": 1000, "CreateMultipartUpload": several} {
 		t.Run(operation, func(t *testing.T) {
 			r := newRig(t)
 			kms := r.startKMS(true)
@@ -113,9 +113,9 @@ func TestKMSPassedOver(t *testing.T) {
 		fault string // an operation of which the answer is lost
 	}{
 		{"single put", 1000, ""},
-		{"multipart", 6 << 20, ""},
+		{"multipart", several, ""},
 		{"single put, answers lost", 1000, "PutObject"},
-		{"multipart, answers lost", 6 << 20, "CompleteMultipartUpload"},
+		{"multipart, answers lost", several, "CompleteMultipartUpload"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestWhenACL(t *testing.T) {
 		{"always", nobody, "", true},
 		{"never", accountB, roleA, false},
 	}
-	for operation, size := range map[string]int{"PutObject": 1000, "CreateMultipartUpload": 6 << 20} {
+	for operation, size := range map[string]int{"PutObject": 1000, "CreateMultipartUpload": several} {
 		t.Run(operation, func(t *testing.T) {
 			r := newRig(t)
 			var acl string
@@ -173,7 +173,7 @@ func TestWhenACL(t *testing.T) {
 			s.fill(size)
 			d := s.batch()
 			for i, tt := range tests {
-				if size > objectstore.MinPartSize && i > 1 {
+				if size > part && i > 1 {
 					break // what is decided is the same
 				}
 				attempt := s.attempt(d)

@@ -8,7 +8,6 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
-	"hydrant/shared/objectstore"
 )
 
 // TestPartsAreBounded has more workers at it than there is memory for: each waits for its turn and all come through.
@@ -17,11 +16,11 @@ func TestPartsAreBounded(t *testing.T) {
 	for _, parts := range []int64{1, 2, 3} {
 		t.Run(itoa(int(parts)), func(t *testing.T) {
 			r := newRig(t)
-			destination := r.destination(inParts, func(c *Config) { c.PartMemory = parts * objectstore.MinPartSize })
+			destination := r.destination(inParts, func(c *Config) { c.PartMemory = parts * part })
 			var delivering sync.WaitGroup
 			for i := range 5 {
 				s := r.stream(names.Stream("demo-" + itoa(i)))
-				want := s.fill(12 << 20)
+				want := s.fill(12 * part / 5)
 				attempt := s.attempt(s.batch())
 				delivering.Go(func() { deliverAndCompare(t, r, destination, attempt, want) })
 			}

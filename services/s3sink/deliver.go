@@ -27,6 +27,7 @@ type destination struct {
 	records      *recordlog.Log
 	installation string
 	putSize      int64 // of objects that are sent in one request, straight from the log
+	leastPart    int64 // that any attempt can have had, by another setting of --part-size too
 	encoders     encoders
 	log          *slog.Logger
 }

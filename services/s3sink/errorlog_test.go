@@ -14,7 +14,6 @@ import (
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
-	"hydrant/shared/objectstore"
 )
 
 // logged switches a delivery stream's error log on.
@@ -87,7 +86,7 @@ func TestGuideErrors(t *testing.T) {
 				large = append(large, loggedFault{"CompleteMultipartUpload", answerWith(http.StatusOK, "AccessDenied", "In the middle of it."), e.code, e.says, "In the middle of it."})
 			}
 			r.wantFaultsLogged(t, names.Stream("small-"+itoa(i)), 1000, small)
-			r.wantFaultsLogged(t, names.Stream("large-"+itoa(i)), objectstore.MinPartSize+1000, large)
+			r.wantFaultsLogged(t, names.Stream("large-"+itoa(i)), part+1000, large)
 		})
 	}
 }

@@ -131,7 +131,7 @@ func TestExpiresDuringUpload(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo", compressed)
-	s.fill(17 << 20)
+	s.fill(17 << 20) // more than is read ahead of what is sent
 	d := s.batch()
 	s.purge(d.First + 3)
 	var mu sync.Mutex
@@ -144,7 +144,7 @@ func TestExpiresDuringUpload(t *testing.T) {
 		}
 		store.ServeHTTP(w, q)
 	})
-	result, err := r.destination().Deliver(t.Context(), s.attempt(d))
+	result, err := r.destination(ownParts).Deliver(t.Context(), s.attempt(d))
 	check(t, err)
 	wantEqual(t, "the outcome", result.Outcome, batch.Delivered)
 	wantEqual(t, "the records", result.Records, 4)

@@ -38,8 +38,8 @@ func TestFaults(t *testing.T) {
 		{"black hole", 1, hold(false, nil, nil)},
 	}
 	steps := append(ways(),
-		way{"begin", "CreateMultipartUpload", 6 << 20, inParts},
-		way{"part", "UploadPart", 6 << 20, inParts})
+		way{"begin", "CreateMultipartUpload", several, inParts},
+		way{"part", "UploadPart", several, inParts})
 	for _, op := range steps {
 		for _, fault := range faults {
 			t.Run(op.name+" "+fault.name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestStalledUpload(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
-	s.fill(6 << 20)
+	s.fill(several)
 	d := s.batch()
 	reached, wake := make(chan struct{}, 1), make(chan struct{})
 	r.s3.Fail("CompleteMultipartUpload", 1, func(store httpHandler, w httpWriter, q *httpRequest) {
@@ -287,7 +287,7 @@ func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
-	s.fill(6 << 20)
+	s.fill(several)
 	d := s.batch()
 	destination := r.destination()
 	name, err := newTarget(destination.installation, d, 1, s.doc.Destination.S3, wholeBatch)
@@ -360,7 +360,7 @@ func TestAborts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
-	s.fill(17 << 20)
+	s.fill(17 * part / 5)
 	reached := make(chan struct{}, 1)
 	r.s3.Fail("UploadPart", -1, hold(false, reached, nil))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -74,7 +74,10 @@ func startMoto(t *testing.T) *moto {
 }
 
 // reached is the setting to use it.
-func (m *moto) reached(c *Config) { c.S3Endpoint, c.STSEndpoint = m.url, m.url }
+func (m *moto) reached(c *Config) {
+	ownParts(c)
+	c.S3Endpoint, c.STSEndpoint = m.url, m.url
+}
 
 func (m *moto) s3() *s3.Client {
 	m.t.Helper()

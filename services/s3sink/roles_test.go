@@ -68,7 +68,7 @@ func TestNoSTS(t *testing.T) {
 // TestSTSDown has STS fail for a while: the batch waits, and is then delivered once.
 func TestSTSDown(t *testing.T) {
 	t.Parallel()
-	for name, size := range map[string]int{"single put": 1000, "multipart": 6 << 20} {
+	for name, size := range map[string]int{"single put": 1000, "multipart": several} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			sts := r.startSTS(trusting())

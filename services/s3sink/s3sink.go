@@ -166,6 +166,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.sink.Run(ctx, func(open sink.Open) []*delivery.Runner {
 		d := &destination{
 			store: store, records: recordlog.New(open.JetStream), installation: open.Installation, log: s.log, putSize: s.cfg.PutSize,
+			leastPart: min(s.cfg.PartSize, objectstore.MinPartSize),
 		}
 		slots := delivery.NewSlots(s.cfg.Workers)
 		var runners []*delivery.Runner

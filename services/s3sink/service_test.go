@@ -32,16 +32,16 @@ func TestObjects(t *testing.T) {
 		parts   int
 	}{
 		{"one part", nil, 1000, 0},
-		{"no byte more than a part", nil, objectstore.MinPartSize, 0},
-		{"several parts", []option{prefixed("logs/")}, 12 << 20, 3},
+		{"no byte more than a part", nil, part, 0},
+		{"several parts", []option{prefixed("logs/")}, 12 * part / 5, 3},
 		{"gzip", []option{compressed}, 100_000, 0},
-		{"gzip in several parts", []option{compressed, prefixed("z")}, 12 << 20, 3},
+		{"gzip in several parts", []option{compressed, prefixed("z")}, 12 * part / 5, 3},
 		{"zip", []option{inFormat(formatZip)}, 100_000, 0},
-		{"zip in several parts", []option{inFormat(formatZip)}, 6 << 20, 2},
+		{"zip in several parts", []option{inFormat(formatZip)}, several, 2},
 		{"Snappy", []option{inFormat(formatSnappy)}, 100_000, 0},
-		{"Snappy in several parts", []option{inFormat(formatSnappy)}, 6 << 20, 2},
+		{"Snappy in several parts", []option{inFormat(formatSnappy)}, several, 2},
 		{"Hadoop's Snappy", []option{inFormat(formatHadoopSnappy)}, 100_000, 0},
-		{"Hadoop's Snappy in several parts", []option{inFormat(formatHadoopSnappy)}, 6 << 20, 2},
+		{"Hadoop's Snappy in several parts", []option{inFormat(formatHadoopSnappy)}, several, 2},
 	}
 	r := newRig(t)
 	service, _ := r.start()
@@ -209,7 +209,7 @@ func TestManyBatchesTwoServices(t *testing.T) {
 	streams := []*deliveryStream{r.stream("one"), r.stream("two", compressed)}
 	for i := range 10 {
 		for _, s := range streams {
-			record := noise(600_000, i)
+			record := noise(part/9, i)
 			var d batch.Descriptor
 			if i%5 == 0 { // of several parts
 				first := s.put(record)
@@ -247,7 +247,7 @@ func TestManyBatchesTwoServices(t *testing.T) {
 // TestShutdownHandsBack stops a service while S3 does not answer; another then delivers the batch, once.
 func TestShutdownHandsBack(t *testing.T) {
 	t.Parallel()
-	for name, size := range map[string]int{"single put": 1000, "multipart": 12 << 20} {
+	for name, size := range map[string]int{"single put": 1000, "multipart": 12 * part / 5} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			reached := make(chan struct{}, 1)

@@ -24,7 +24,7 @@ func TestStraight(t *testing.T) {
 		store.ServeHTTP(w, q)
 	})
 	s := r.stream("demo")
-	want := s.fill(9 << 20)
+	want := s.fill(9 * part / 5)
 	d := s.batch()
 	destination := r.destination(straight)
 	result, err := destination.Deliver(t.Context(), s.attempt(d))
@@ -80,7 +80,7 @@ func TestLostWhileSending(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.stream("demo")
-	s.fill(6 << 20)
+	s.fill(several)
 	a := s.attempt(s.batch())
 	var asked atomic.Int32
 	a.Held = func() error {
@@ -110,10 +110,12 @@ func TestStuckServer(t *testing.T) {
 		<-released
 		panic(http.ErrAbortHandler)
 	})
-	result, err := r.destination(straight, func(c *Config) { c.S3Timeout = 2 * time.Second }).Deliver(t.Context(), s.attempt(s.batch()))
+	result, err := r.destination(straight, func(c *Config) { c.S3Timeout = 5 * time.Second }).Deliver(t.Context(), s.attempt(s.batch()))
 	check(t, err)
 	data, _ := r.content(result.Location)
 	wantEqual(t, "whether the object is what was published", bytes.Equal(data, want), true)
-	wantEqual(t, "the requests", r.s3.Count("PutObject"), 2)
+	if n := r.s3.Count("PutObject"); n < 2 { // a busy machine may be taken for a stuck one once more
+		t.Errorf("%d requests were made, want the stuck one and another", n)
+	}
 	r.wantOne("data")
 }

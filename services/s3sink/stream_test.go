@@ -152,7 +152,7 @@ func (s *deliveryStream) fill(size int) []byte {
 	s.t.Helper()
 	var all []byte
 	for i := 0; len(all) < size; i++ {
-		n := min(500_000, (size-len(all)+1)/2)
+		n := min(500_000, max(50_000, size/20), (size-len(all)+1)/2)
 		a := noise(n, i)
 		s.put(a, a)
 		all = append(append(all, a...), a...)

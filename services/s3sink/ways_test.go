@@ -12,8 +12,8 @@ type way struct {
 func ways() []way {
 	return []way{
 		{"single put", "PutObject", 1000, inParts},
-		{"multipart", "CompleteMultipartUpload", 6 << 20, inParts},
-		{"straight from the log", "PutObject", 6 << 20, straight},
+		{"multipart", "CompleteMultipartUpload", several, inParts},
+		{"straight from the log", "PutObject", several, straight},
 	}
 }
 

@@ -40,7 +40,7 @@ func (t *try) object(at target, holds batch.Descriptor) objectstore.Object {
 	o.Stream, o.ARN, o.Batch = t.Stream.Name, t.Stream.ARN, t.Batch.ID()
 	o.Metadata, o.ContentEncoding = t.metadata(at, holds), at.format.contentEncoding()
 	// What cannot be compressed grows by less than that in any format.
-	o.InOnePart = t.Batch.Bytes+t.Batch.Bytes/32 < objectstore.MinPartSize
+	o.InOnePart = t.Batch.Bytes+t.Batch.Bytes/32 < t.leastPart
 	o.Same = func(found *objectstore.Found) bool { return t.same(at, found) }
 	return o
 }

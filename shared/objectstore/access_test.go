@@ -20,7 +20,7 @@ func TestKMSRefused(t *testing.T) {
 	for name, refusal := range refusals {
 		sizes := map[string]int{"PutObject": 1000}
 		if refusal == nil {
-			sizes["CreateMultipartUpload"] = 6 << 20
+			sizes["CreateMultipartUpload"] = several
 		}
 		for operation, size := range sizes {
 			t.Run(operation+" "+name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestNoACLs(t *testing.T) {
 	for i, tt := range tests {
 		sizes := map[string]int{"PutObject": 1000}
 		if i == 0 || tt.conditions {
-			sizes["CreateMultipartUpload"] = 6 << 20
+			sizes["CreateMultipartUpload"] = several
 		}
 		for operation, size := range sizes {
 			t.Run(operation+" "+tt.name, func(t *testing.T) {

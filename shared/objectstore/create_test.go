@@ -23,7 +23,7 @@ type way struct {
 }
 
 func ways() []way {
-	return []way{{"single put", "PutObject", 1000}, {"multipart", "CompleteMultipartUpload", 6 << 20}}
+	return []way{{"single put", "PutObject", 1000}, {"multipart", "CompleteMultipartUpload", several}}
 }
 
 // TestCreate writes objects of which nobody knows the size before, finds them, and writes them again.
@@ -41,7 +41,7 @@ func TestCreate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
-			store := r.store(func(c *Settings) { c.PartMemory = 2 * c.PartSize })
+			store := r.store(func(c *Settings) { c.PartSize, c.PartMemory = MinPartSize, 2*MinPartSize })
 			found, err := store.Find(t.Context(), object())
 			check(t, err)
 			wantEqual(t, "whether it is there before", found != nil, false)
@@ -83,7 +83,7 @@ func TestFaults(t *testing.T) {
 		{"slow answer", 1, s3test.Hold(true, nil, nil)},
 		{"black hole", 1, s3test.Hold(false, nil, nil)},
 	}
-	for _, op := range append(ways(), way{"begin", "CreateMultipartUpload", 6 << 20}, way{"part", "UploadPart", 6 << 20}) {
+	for _, op := range append(ways(), way{"begin", "CreateMultipartUpload", several}, way{"part", "UploadPart", several}) {
 		for _, fault := range faults {
 			t.Run(op.name+" "+fault.name, func(t *testing.T) {
 				t.Parallel()
@@ -230,7 +230,7 @@ func TestWakesBetweenRepeats(t *testing.T) {
 // TestBodyFails ends an object whose body says, at any place, that it cannot be had.
 func TestBodyFails(t *testing.T) {
 	gone := errors.New("the records are gone")
-	for _, size := range []int{0, 1000, 6 << 20, 12 << 20} {
+	for _, size := range []int{0, 1000, several, 12 * part / 5} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := newRig(t)
 			whole := bodyOf(size)
@@ -253,7 +253,7 @@ func TestBodyThatGoesOn(t *testing.T) {
 	_, err := r.store().Create(t.Context(), writing(0, func(w *Write) {
 		w.Body = func(_ context.Context, out io.Writer) error {
 			for range 7 {
-				_, _ = out.Write(noise(1 << 20))
+				_, _ = out.Write(noise(part / 5))
 			}
 			return nil
 		}
@@ -269,7 +269,7 @@ func TestStops(t *testing.T) {
 	r.s3.Fail("UploadPart", -1, s3test.Hold(false, reached, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-reached; cancel() }()
-	if _, err := r.store().Create(ctx, writing(17<<20)); !errors.Is(err, context.Canceled) {
+	if _, err := r.store().Create(ctx, writing(17*part/5)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Create returned %v, want that it was cancelled", err)
 	}
 	wantEqual(t, "the uploads made", r.s3.Count("CreateMultipartUpload"), 1)

@@ -34,13 +34,13 @@ func TestEndpointStyles(t *testing.T) {
 		wantHost   string
 		wantPrefix string // of the path
 	}{
-		{"path style", "", "", 6 << 20, true, false, "", "/data/"},
+		{"path style", "", "", several, true, false, "", "/data/"},
 		{"path style, slash behind", "", "/", 1000, true, false, "", "/data/"},
 		{"path style, by name", "s3.localhost", "", 1000, true, false, "s3.localhost", "/data/"},
 		{"an address has no virtual hosts", "", "", 1000, false, false, "", "/data/"},
-		{"virtual hosts", "s3.localhost", "", 6 << 20, false, true, "data.s3.localhost", "/2"},
+		{"virtual hosts", "s3.localhost", "", several, false, true, "data.s3.localhost", "/2"},
 		{"virtual hosts, slash behind", "s3.localhost", "/", 1000, false, true, "data.s3.localhost", "/2"},
-		{"beneath a path", "", "/s3", 6 << 20, true, false, "", "/s3/data/"},
+		{"beneath a path", "", "/s3", several, true, false, "", "/s3/data/"},
 		{"beneath a path, slash behind", "", "/s3/", 1000, true, false, "", "/s3/data/"},
 		{"virtual hosts beneath a path", "s3.localhost", "/s3", 1000, false, true, "data.s3.localhost", "/s3/2"},
 	}
@@ -56,7 +56,6 @@ func TestEndpointStyles(t *testing.T) {
 			}
 			store := r.store(func(c *Settings) {
 				c.S3Endpoint, c.S3PathStyle = "http://"+net.JoinHostPort(host, port)+tt.path, tt.pathStyle
-				check(t, c.Validate())
 			})
 			store.clients.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, address) // in place of a name server
@@ -121,7 +120,7 @@ func TestPrivateCA(t *testing.T) {
 	t.Cleanup(secureS3.Close)
 	t.Cleanup(secureSTS.Close)
 	secure := func(c *Settings) { c.S3Endpoint, c.STSEndpoint = secureS3.URL, secureSTS.URL }
-	w := writing(6<<20, by(accountA, roleA))
+	w := writing(several, by(accountA, roleA))
 
 	_, err := r.store(secure, func(c *Settings) { c.STSEndpoint = "" }).Create(t.Context(), w)
 	wantError(t, err, delivery.Retryable, CodeInternal, "certificate")
@@ -131,7 +130,7 @@ func TestPrivateCA(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	_, err = r.store(secure).Create(t.Context(), w)
 	check(t, err)
-	r.wantObject(6 << 20)
+	r.wantObject(several)
 	wantEqual(t, "who wrote", r.s3.SignedBy("CompleteMultipartUpload")[0], s3test.TemporaryKey(roleA, 1))
 }
 
@@ -166,7 +165,7 @@ func TestChecksums(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			clear(seen)
 			store := r.store(func(c *Settings) { c.S3Endpoint, c.S3Checksums = tt.endpoint, tt.setting })
-			for _, size := range []int{1000, 6 << 20} {
+			for _, size := range []int{1000, several} {
 				_, err := store.Create(t.Context(), writing(size, func(w *Write) { w.Object.Key += fmt.Sprintf("-%d-%d", i, size) }))
 				check(t, err)
 			}

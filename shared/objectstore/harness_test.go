@@ -28,6 +28,11 @@ const (
 	kmsKey   = "arn:aws:kms:us-east-1:111111111111:key/9f0c"
 
 	service = "test sink"
+
+	// Parts are small here, since large objects take long with the race detector. The tests' own server takes any; those of
+	// S3's own size are in TestCreate.
+	part    = 256 << 10
+	several = part + part/5 // bytes of an object of two parts
 )
 
 // rig is an S3 server that can be told to fail, and the settings to use it.
@@ -43,7 +48,7 @@ func newRig(t *testing.T) *rig {
 	r.cfg = Settings{
 		S3Endpoint: r.s3.URL(), S3Region: defaultRegion, S3PathStyle: true, S3AccessKeyID: s3test.AccessKey, S3SecretAccessKey: s3test.SecretKey,
 		S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: signAlways, S3ACL: aclAuto,
-		PartSize: MinPartSize, PartMemory: 4 * MinPartSize,
+		PartSize: part, PartMemory: 4 * part,
 	}
 	return r
 }
@@ -55,7 +60,9 @@ func (r *rig) store(change ...func(*Settings)) *Store {
 	for _, c := range change {
 		c(&cfg)
 	}
-	check(r.t, cfg.Validate())
+	valid := cfg
+	valid.PartSize, valid.PartMemory = MinPartSize, cfg.PartMemory/cfg.PartSize*MinPartSize // smaller ones are refused
+	check(r.t, valid.Validate())
 	store, err := Open(r.t.Context(), cfg, Names{Program: "test", Service: service}, Demand{Writers: 4, Backoff: 10 * time.Millisecond}, NewBuffers(cfg), testLog(r.t))
 	check(r.t, err)
 	r.t.Cleanup(func() {
