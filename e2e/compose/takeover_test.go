@@ -134,8 +134,8 @@ func (p *project) judge(service string, h handOut, said []word) string {
 		p.t.Errorf("%s was handed out again after %s, before the ack wait of %s was over", h, over.again, ackWait)
 	}
 	p.takenOver = append(p.takenOver, over)
-	return fmt.Sprintf("another had it %s after the hand-out, the ack wait is %s, and delivered it by %s",
-		over.again.Round(time.Millisecond), ackWait, over.delivered.Round(time.Millisecond))
+	return fmt.Sprintf("another had it by hand-out %d, %s after the first, the ack wait is %s, and delivered it by %s",
+		first.handedOut, over.again.Round(time.Millisecond), ackWait, over.delivered.Round(time.Millisecond))
 }
 
 // logTakeovers says how long the takeovers took, of each sink.
