@@ -16,7 +16,7 @@ import (
 const (
 	toSearchNode   = "delivers to a search node on this machine's loopback, which containers do not reach: e2e/compose does so under load"
 	toWarehouse    = "delivers to a PostgreSQL on this machine's loopback, which containers do not reach: e2e/compose does so under load"
-	killsServers   = "kills NATS servers of a cluster and asks the others, which compose.cluster.yaml does not publish: TestComposeCluster of e2e/compose"
+	killsServers   = "ends, stops or cuts off NATS servers of a cluster and asks the others, which compose.cluster.yaml does not publish: see TestComposeCluster and TestComposeIntoCluster of e2e/compose"
 	noInstallation = "starts no installation"
 )
 
@@ -33,6 +33,8 @@ func leftOut() map[string]string {
 		"TestRedshift":                   toWarehouse,
 		"TestRedrive":                    toWarehouse,
 		"TestCluster":                    killsServers,
+		"TestIntoCluster":                killsServers,
+		"TestServersAsleep":              killsServers,
 		"TestContainsFinds":              noInstallation,
 		"TestLeftOut":                    noInstallation,
 	}
