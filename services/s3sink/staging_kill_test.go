@@ -30,7 +30,9 @@ func TestSinkProcess(t *testing.T) {
 	if natsURL == "" {
 		t.Skip("it is run by TestKilledWhileAnnouncing")
 	}
-	s, err := New(rigConfig(natsURL, s3URL), service.Runtime{Log: testLog(t), Metrics: prometheus.NewRegistry()})
+	cfg := rigConfig(natsURL, s3URL)
+	ownParts(&cfg)
+	s, err := New(cfg, service.Runtime{Log: testLog(t), Metrics: prometheus.NewRegistry()})
 	check(t, err)
 	_ = s.Run(context.Background()) // until it is killed
 }
