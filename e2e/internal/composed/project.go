@@ -27,10 +27,10 @@ type Project struct {
 
 	API, S3, NATS string // where they are published, as host:port
 
-	t    testing.TB
-	name string
-	root string // of the repository
-	heir *heir
+	t      testing.TB
+	name   string
+	root   string // of the repository
+	reaper *reaper
 }
 
 // New starts nothing. The images have to be there, with version as their tag. Settings are environment variables of compose.yaml.
@@ -160,6 +160,6 @@ func (p *Project) run(ctx context.Context, args ...string) (string, error) {
 
 func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "docker", args...) // #nosec G204 -- the test's own arguments
-	command.Env, command.ExtraFiles = p.Env, []*os.File{p.heir.will}
+	command.Env, command.ExtraFiles = p.Env, []*os.File{p.reaper.alive}
 	return command
 }

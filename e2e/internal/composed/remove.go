@@ -11,7 +11,7 @@ import (
 // removedWithTest has the project removed when the test ends, and its logs shown where it failed.
 func (p *Project) removedWithTest() {
 	p.t.Helper()
-	p.heir = startHeir(p)
+	p.reaper = startReaper(p)
 	p.t.Cleanup(func() {
 		ctx := context.Background()
 		if p.t.Failed() {
@@ -19,9 +19,9 @@ func (p *Project) removedWithTest() {
 		}
 		if err := p.remove(ctx); err != nil {
 			p.t.Error(err)
-			return // the heir tries it again when the process ends
+			return // the reaper tries it again when the process ends
 		}
-		p.heir.dismiss()
+		p.reaper.dismiss()
 	})
 }
 
@@ -49,38 +49,38 @@ func removal(name string) []string {
 	return []string{"compose", "--project-name", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"}
 }
 
-// heir is a shell that removes a project whose test cannot: a process that is killed, or ended by go test's timeout, runs no cleanup.
+// reaper is a shell that removes a project whose test cannot: a process that is killed, or ended by go test's timeout, runs no cleanup.
 // What it waits for is a line, and what it gets in place of that is the end of its input.
-type heir struct {
+type reaper struct {
 	p     *Project
 	shell *exec.Cmd
-	will  *os.File // every command of the project holds it open too, so that none is still at work when it ends
+	alive *os.File // every command of the project holds it open too, so that none is still at work when it ends
 }
 
-func startHeir(p *Project) *heir {
+func startReaper(p *Project) *reaper {
 	p.t.Helper()
-	waits := append([]string{"-c", `read -r dismissed || exec docker "$@"`, "heir"}, removal(p.name)...)
+	waits := append([]string{"-c", `read -r dismissed || exec docker "$@"`, "reaper"}, removal(p.name)...)
 	shell := exec.CommandContext(context.Background(), "sh", waits...) // #nosec G204 -- the name is made here
 	shell.Env = p.Env
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the test's process group is not for it
-	input, will, err := os.Pipe()
+	input, alive, err := os.Pipe()
 	p.must(err)
 	shell.Stdin = input
 	p.must(shell.Start())
 	p.must(input.Close())
-	return &heir{p: p, shell: shell, will: will}
+	return &reaper{p: p, shell: shell, alive: alive}
 }
 
 // dismiss ends it, without anything to do.
-func (h *heir) dismiss() {
-	_, err := h.will.WriteString("dismissed\n")
-	h.p.must(err)
-	h.end()
+func (r *reaper) dismiss() {
+	_, err := r.alive.WriteString("dismissed\n")
+	r.p.must(err)
+	r.end()
 }
 
-func (h *heir) end() {
-	h.p.must(h.will.Close())
-	h.p.must(h.shell.Wait())
+func (r *reaper) end() {
+	r.p.must(r.alive.Close())
+	r.p.must(r.shell.Wait())
 }
 
 func (p *Project) must(err error) {

@@ -30,7 +30,7 @@ func faked(t *testing.T) (p *Project, dir string) {
 	p = &Project{t: t, name: "hydrant-test-1", Env: append(os.Environ(), "DIR="+dir)}
 	p.must(os.WriteFile(filepath.Join(dir, "docker"), []byte(fakeDocker), 0o700)) // #nosec G306 -- it is run
 	p.must(syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
-	p.heir = startHeir(p)
+	p.reaper = startReaper(p)
 	return p, dir
 }
 
@@ -43,18 +43,18 @@ func noted(t *testing.T, dir string) string {
 	return string(data)
 }
 
-func TestHeir(t *testing.T) {
+func TestReaper(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		end   func(*heir)
+		end   func(*reaper)
 		noted string
 	}{
-		{"of a test that removed its project", (*heir).dismiss, ""},
-		{"of a test whose process is gone", (*heir).end, removed},
+		{"of a test that removed its project", (*reaper).dismiss, ""},
+		{"of a test whose process is gone", (*reaper).end, removed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, dir := faked(t)
-			c.end(p.heir)
+			c.end(p.reaper)
 			if got := noted(t, dir); got != c.noted {
 				t.Errorf("docker was asked\n%swant\n%s", got, c.noted)
 			}
@@ -62,19 +62,19 @@ func TestHeir(t *testing.T) {
 	}
 }
 
-// TestHeirWaits has a command outlive the test: what that still makes is removed too.
-func TestHeirWaits(t *testing.T) {
+// TestReaperWaits has a command outlive the test: what that still makes is removed too.
+func TestReaperWaits(t *testing.T) {
 	p, dir := faked(t)
 	command := p.command(t.Context(), "wait")
 	p.must(command.Start())
 	pipe, err := os.OpenFile(filepath.Join(dir, "pipe"), os.O_WRONLY, 0) // which waits for its reader
 	p.must(err)
-	p.must(p.heir.will.Close())
+	p.must(p.reaper.alive.Close())
 	_, err = pipe.WriteString("go\n")
 	p.must(err)
 	p.must(pipe.Close())
 	p.must(command.Wait())
-	p.must(p.heir.shell.Wait())
+	p.must(p.reaper.shell.Wait())
 	if got, want := noted(t, dir), "begins wait\nends wait\n"+removed; got != want {
 		t.Errorf("docker was asked\n%swant\n%s", got, want)
 	}
@@ -89,7 +89,7 @@ func TestRemove(t *testing.T) {
 			if err := p.remove(t.Context()); (err != nil) != fails {
 				t.Errorf("removal ends with %v", err)
 			}
-			p.heir.dismiss()
+			p.reaper.dismiss()
 		})
 	}
 }
