@@ -2,6 +2,7 @@ package compose
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -78,9 +79,14 @@ func (p *project) everyFate() []string {
 	return streams
 }
 
-// putOneToEach puts a record to delivery streams.
+// putOneToEach puts a record to delivery streams, and asks for one that does not exist.
 func (p *project) putOneToEach(streams []string) {
 	p.t.Helper()
+	var refused *types.ResourceNotFoundException
+	_, err := p.firehose().DescribeDeliveryStream(p.t.Context(), &firehose.DescribeDeliveryStreamInput{DeliveryStreamName: aws.String("never-made")})
+	if !errors.As(err, &refused) {
+		p.t.Errorf("a delivery stream that was never made is described: %v", err)
+	}
 	for _, stream := range streams {
 		_, err := p.firehose().PutRecord(p.t.Context(), &firehose.PutRecordInput{
 			DeliveryStreamName: &stream, Record: &types.Record{Data: []byte("{}\n")},

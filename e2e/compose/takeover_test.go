@@ -28,10 +28,11 @@ type takeover struct {
 }
 
 // freeze pauses the only replica of a sink when it has asked for batches, and waits until JetStream has handed it some. A replica
-// that has not asked, as it is busy, is let go on and tried again.
+// that has not asked, as it is busy, is let go on and tried again when it has nothing left to do.
 func (p *project) freeze(service, one string) []handOut {
 	p.t.Helper()
 	for range 20 {
+		p.awaitIdle(service)
 		p.pause(one)
 		before := p.consumers(service)
 		if handed := p.awaitHandOut(service, before); len(handed) > 0 {
@@ -41,6 +42,16 @@ func (p *project) freeze(service, one string) []handOut {
 	}
 	p.t.Fatalf("a frozen %s was never handed a batch", service)
 	return nil
+}
+
+// awaitIdle waits until a sink has delivered all that there is of some delivery stream, so that it has asked for more.
+func (p *project) awaitIdle(service string) {
+	p.t.Helper()
+	p.eventually(service+" has nothing left to do", time.Minute, func() bool {
+		return slices.ContainsFunc(p.consumers(service), func(c *jetstream.ConsumerInfo) bool {
+			return c.NumPending == 0 && c.NumAckPending == 0
+		})
+	})
 }
 
 // pause repeats what an engine on a busy machine may not get done in the time that it has for it.
