@@ -195,6 +195,10 @@ func (r *replies) lose() {
 	r.lost = make(chan struct{})
 }
 
+// awaitAttempt waits while nats.go tries to connect anew, for as long as a server that is gone lets it wait. What is published meanwhile
+// would be held up as well, and leave with the connection, long after the last look at the clock. So this comes before that.
+func (r *replies) awaitAttempt() { r.conn.Status() }
+
 // awaited returns the answer to what was sent, or what it means that there is none at the given time.
 type awaited func(until time.Time) answer
 

@@ -216,6 +216,7 @@ func (c *committer) commit(ctx context.Context, calls []*putCall) {
 	torn := false
 	for attempt := 0; ; attempt++ {
 		faultpoint.Hit("ingest.before-publish")
+		c.owner.replies.awaitAttempt()
 		var messages []*logMessage
 		if calls, messages = sendable(calls); len(calls) < fewestTogether {
 			c.commitEach(ctx, calls)
@@ -298,6 +299,7 @@ func (c *committer) commitEach(ctx context.Context, calls []*putCall) {
 // A message is the same at every try, its id too, so one whose answer was lost is answered with its first sequence.
 func (c *committer) round(ctx context.Context, calls []*putCall) (left []*putCall, hindered bool) {
 	faultpoint.Hit("ingest.before-publish")
+	c.owner.replies.awaitAttempt()
 	calls, messages := sendable(calls)
 	if len(calls) == 0 {
 		return nil, false
