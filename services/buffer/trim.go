@@ -165,14 +165,15 @@ func (t *trimmer) prove(ctx context.Context) error {
 	return nil
 }
 
-// noRoom tells that JetStream refuses a message for want of resources (10023) or of storage (10047), or because the store failed.
+// noRoom tells that JetStream refuses a message because the account (10002) or the server (10023) has what it may have, for want of
+// storage (10047), or because the store failed.
 func noRoom(err error) bool {
 	var refused *jetstream.APIError
 	if !errors.As(err, &refused) {
 		return false
 	}
 	switch refused.ErrorCode {
-	case 10023, 10047, 10077:
+	case 10002, 10023, 10047, 10077:
 		return true
 	default:
 		return false

@@ -263,11 +263,24 @@ func TestTrimsUnderPressure(t *testing.T) {
 	}
 }
 
-// A store at its limit refuses descriptors too. Acknowledging and trimming still work, and make all well again.
+// A store at its limit, or at the account's, refuses descriptors too. Acknowledging and trimming still work, and make all well again.
 func TestTrimsAFullStore(t *testing.T) {
 	t.Parallel()
 	const limit = 20 << 20
-	r := newRig(t, func(o *server.Options) { o.JetStreamMaxStore = limit })
+	t.Run("the server's", func(t *testing.T) {
+		t.Parallel()
+		trimsAFullStore(newRig(t, func(o *server.Options) { o.JetStreamMaxStore = limit }), limit)
+	})
+	t.Run("the account's", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.nats.LimitAccount(limit)
+		trimsAFullStore(r, limit)
+	})
+}
+
+func trimsAFullStore(r *rig, limit int64) {
+	r.Helper()
 	d := r.create(document("full", 5, 900))
 	sink := r.sink(d)
 	r.put(d, 10, 1_000_000)
@@ -275,17 +288,17 @@ func TestTrimsAFullStore(t *testing.T) {
 	var full error
 	for size := 1_000_000; size > 0; size /= 10 { // to the last byte, so that there is no room for the proof either
 		for full = nil; full == nil; {
-			full = store(t.Context(), r.js, d, 0, size)
+			full = store(r.Context(), r.js, d, 0, size)
 		}
 	}
 	r.deliver(sink, 1)
 	trimmer, logged := r.trimmer(func(c *Config) { c.NATS.StoreBytes = limit })
 	r.pass(trimmer)
 	if !strings.Contains(logged.String(), "since the store is full") {
-		t.Errorf("there was room for a proof:\n%s", logged)
+		r.Errorf("there was room for a proof:\n%s", logged)
 	}
 	if state := r.log(d); state.FirstSeq != 11 {
-		t.Fatalf("the log begins at %d, want 11, after %v", state.FirstSeq, full)
+		r.Fatalf("the log begins at %d, want 11, after %v", state.FirstSeq, full)
 	}
 	r.put(d, 1, 1_000_000)
 	r.publish(d, d.ID, 11, 11)

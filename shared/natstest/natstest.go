@@ -152,6 +152,15 @@ func (s *Server) Restart(changes ...func(*server.Options)) {
 	}
 }
 
+// LimitAccount lets the account of all clients store that much on disk, until the server is stopped.
+func (s *Server) LimitAccount(bytes int64) {
+	s.t.Helper()
+	limits := map[string]server.JetStreamAccountLimits{"": {MaxMemory: -1, MaxStore: bytes, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1}}
+	if err := s.running.GlobalAccount().UpdateJetStreamLimits(limits); err != nil {
+		s.t.Fatalf("natstest: %v", err)
+	}
+}
+
 // Conn returns a connection of its own, which ends with the test. It has no reconnect buffer and never stops trying to
 // reconnect, as Hydrant's own, but to this server alone.
 func (s *Server) Conn() *nats.Conn { s.t.Helper(); return connect(s.t, s.URL()) }
