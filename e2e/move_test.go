@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 
 	"hydrant/e2e/internal/checker"
 	"hydrant/e2e/internal/deploy"
+	"hydrant/e2e/internal/natscli"
 	"hydrant/shared/names"
 )
 
@@ -20,7 +20,7 @@ import (
 // acknowledged record is delivered once, and then everything is kept on each of the three.
 func TestIntoCluster(t *testing.T) {
 	t.Parallel()
-	term := newTerminal(t)
+	terminal := natscli.New(t)
 	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Settings: map[string]string{"HYDRANT_ACK_WAIT": "5s", "HYDRANT_RETRY_MAX": "2s"}})
 	c := &clustered{Deployment: d, t: t, js: d.JetStream(), ledger: checker.NewLedger()}
 	c.makeOneOfEach()
@@ -37,15 +37,14 @@ func TestIntoCluster(t *testing.T) {
 	deploy.Eventually(t, "the first objects are delivered", func() bool {
 		return len(d.Objects(clusterBucket, "one/")) > 0 && len(d.Objects(clusterBucket, "two/")) > 0
 	})
-	saved := filepath.Join(t.TempDir(), "backup")
 	var before map[string]position
 	d.IntoCluster(
 		func() {
 			before = c.state()
-			term.run(t, d, "nats backup account --force "+saved)
+			terminal.Backup(t, d.NATS)
 		},
 		func() {
-			term.run(t, d, "nats backup restore account "+saved)
+			terminal.Restore(t, d.NATS, "../docs/operations.md")
 			c.js = d.JetStream()
 			if after := c.state(); !maps.Equal(after, before) {
 				t.Errorf("restored is\n%v\nwant\n%v", after, before)
