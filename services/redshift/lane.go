@@ -93,6 +93,10 @@ func (l *lane) consume(ctx context.Context, q queue) {
 }
 
 // deliver tries each object once, and sees it off. When ctx ends it goes on for the grace, and then hands back what it has.
+//
+// It begins with a proof of the configuration, also where JetStream says that nobody tried before, since an object may be announced
+// twice. What was sent to a database and not answered for is in that one's ledger: tried in the database that the delivery stream had
+// before, because a NATS server is behind, it would be loaded there too.
 func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object) {
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -105,6 +109,11 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 		case <-working.Done():
 		}
 	})()
+	if err := l.view.ProveUnlessFull(ctx); err != nil {
+		l.log.Warn("staged objects handed back: it is not known where they may have been loaded", "error", err)
+		l.putOff(ctx, q, collected)
+		return
+	}
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
@@ -115,8 +124,7 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 	stream, err := l.newest(working)
 	if err != nil || stream == nil {
 		l.log.Warn("staged objects handed back: the delivery stream cannot be read", "error", err)
-		l.failures++
-		q.HandBack(l.delay(l.failures), collected...)
+		l.putOff(working, q, collected)
 		return
 	}
 	objects := l.recall(working, q, collected)
@@ -125,6 +133,16 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 	if len(collected) < l.cfg.CopyObjects {
 		l.tidy(working)
 	}
+}
+
+// putOff hands objects back for a reason that is not the database's.
+func (l *lane) putOff(ctx context.Context, q queue, objects []*staging.Object) {
+	if ctx.Err() != nil {
+		q.HandBack(0, objects...)
+		return
+	}
+	l.failures++
+	q.HandBack(l.delay(l.failures), objects...)
 }
 
 // newest is the delivery stream as it is now, so that a corrected setting heals the backlog; nil if it is gone.
