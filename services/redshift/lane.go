@@ -110,8 +110,7 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 		}
 	})()
 	if err := l.view.ProveUnlessFull(ctx); err != nil {
-		l.log.Warn("staged objects handed back: it is not known where they may have been loaded", "error", err)
-		l.putOff(ctx, q, collected)
+		l.putOff(ctx, q, collected, "it is not known where they may have been loaded", err)
 		return
 	}
 	select {
@@ -123,8 +122,7 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 	}
 	stream, err := l.newest(working)
 	if err != nil || stream == nil {
-		l.log.Warn("staged objects handed back: the delivery stream cannot be read", "error", err)
-		l.putOff(working, q, collected)
+		l.putOff(working, q, collected, "the delivery stream cannot be read", err)
 		return
 	}
 	objects := l.recall(working, q, collected)
@@ -136,11 +134,12 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 }
 
 // putOff hands objects back for a reason that is not the database's.
-func (l *lane) putOff(ctx context.Context, q queue, objects []*staging.Object) {
+func (l *lane) putOff(ctx context.Context, q queue, objects []*staging.Object, why string, err error) {
 	if ctx.Err() != nil {
 		q.HandBack(0, objects...)
 		return
 	}
+	l.log.Warn("staged objects handed back: "+why, "error", err)
 	l.failures++
 	q.HandBack(l.delay(l.failures), objects...)
 }

@@ -55,8 +55,7 @@ func (w *work) do(ctx context.Context) {
 
 	if w.attempt > 1 {
 		if err := w.prove(ctx); err != nil {
-			w.log.Warn("batch handed back: it is not known where it may have been delivered to", "error", err)
-			w.putOff(ctx)
+			w.putOff(ctx, "it is not known where it may have been delivered to", err)
 			return
 		}
 	}
@@ -93,8 +92,7 @@ func (w *work) deliver(ctx context.Context) {
 	w.log = w.log.With("batch", d.ID())
 	stream, err := w.owner(ctx, d)
 	if err != nil {
-		w.log.Warn("batch handed back: the catalog cannot be read", "error", err)
-		w.putOff(ctx)
+		w.putOff(ctx, "the catalog cannot be read", err)
 		return
 	}
 	if stream == nil {
@@ -185,8 +183,7 @@ func (w *work) unrecalled(ctx context.Context, err error) {
 		w.unreadable(err)
 		return
 	}
-	w.log.Warn("batch handed back: it is not known whether it failed before", "error", err)
-	w.putOff(ctx)
+	w.putOff(ctx, "it is not known whether it failed before", err)
 }
 
 // keep writes down that the attempt failed, for the next one. A batch of which that cannot be written is tried again all
@@ -245,11 +242,12 @@ func (w *work) outdated(stream *catalog.DeliveryStream) bool {
 }
 
 // putOff hands the batch back for a reason that is not its destination's, but holds up all of the lane.
-func (w *work) putOff(ctx context.Context) {
+func (w *work) putOff(ctx context.Context, why string, err error) {
 	if ctx.Err() != nil {
 		w.handBack(0)
 		return
 	}
+	w.log.Warn("batch handed back: "+why, "error", err)
 	w.handBack(w.lane.failed(Retryable, w.attempt))
 }
 
