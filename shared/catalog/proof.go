@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,6 +47,33 @@ func (v *View) ProveUnlessFull(ctx context.Context) error {
 		v.log.Warn("what one NATS server says of the catalog has to do, since the store is full", "error", err)
 	}
 	return v.Freshen(ctx)
+}
+
+// proveTries is how often a view that begins is given the time to read all documents.
+const proveTries = 4
+
+// ReadProved is Read by proof, in the way of View.ProveUnlessFull, for who has no view. It reads all documents.
+func (c *Catalog) ReadProved(ctx context.Context, name names.Stream, log *slog.Logger) (*DeliveryStream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	v := NewView(c, log)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer cancel()
+	following.Go(func() { v.Run(ctx, nil) })
+	err := v.ProveUnlessFull(ctx)
+	for n := 1; n < proveTries && err != nil && ctx.Err() == nil; n++ {
+		err = v.ProveUnlessFull(ctx)
+	}
+	if err == nil {
+		err = v.Unreadable(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d := v.Get(name); d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 }
 
 // mark stores a mark and returns its revision.
