@@ -51,7 +51,7 @@ func (m *marks) ask(ctx context.Context, store func(context.Context) (uint64, er
 			return mine.revision, mine.err
 		}
 	}
-	return 0, context.Cause(ctx)
+	return 0, ctx.Err()
 }
 
 func (m *marks) unsent() *mark {

@@ -105,6 +105,7 @@ func TestMarkThatFails(t *testing.T) {
 		})
 		synctest.Wait()
 		<-impatient.Done()
+		synctest.Wait() // before there is a mark to share
 		end()
 		asking.Wait()
 		if n := refused.Load(); n != 1 {

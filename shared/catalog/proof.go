@@ -30,7 +30,13 @@ var ErrFull = errors.New("the store takes no mark")
 // twice, says nothing to anybody. A process that stops after Prove returned, and wakes after a minute, has a proof of what was so before
 // it stopped. A store that is full takes no mark: the error is then ErrFull.
 func (v *View) Prove(ctx context.Context) error {
-	return v.catchUp(ctx, func(ctx context.Context) (uint64, error) { return v.marks.ask(ctx, v.catalog.mark) })
+	return v.catchUp(ctx, func(ctx context.Context) (uint64, error) {
+		revision, err := v.marks.ask(ctx, v.catalog.mark)
+		if err != nil {
+			err = fmt.Errorf("store a mark: %w", err)
+		}
+		return revision, err
+	})
 }
 
 // ProveUnlessFull is Prove where there is room for a mark, and Freshen in a store that is full. For what makes room in it: that
