@@ -1,11 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 
 	"hydrant/e2e/internal/deploy"
 	"hydrant/shared/names"
@@ -18,7 +24,8 @@ var (
 
 // TestServersAsleep has a NATS server stopped, or cut off from the two others, under load, for longer than the others take to
 // elect another, and woken or joined again: by turn the one that leads a log, the one that leads the batches, and the one that decides
-// where streams are. What it still believes when it wakes costs nothing: what was acknowledged is delivered, once.
+// where streams are. What it still believes when it wakes costs nothing: what was acknowledged is delivered, once, though meanwhile
+// the delivery streams get other prefixes, of which it does not know.
 func TestServersAsleep(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -55,9 +62,31 @@ func (c *clustered) disturb(rng *rand.Rand, turn int) {
 	timer := time.NewTimer(length)
 	<-timer.C
 	during := c.ledger.Counts()
+	for _, stream := range []string{"one", "two"} {
+		c.move(stream, turn)
+	}
 	undo()
 	deploy.Eventually(c.t, role.name+" is current", func() bool { return c.current() })
 	c.t.Logf("put before, during and until all were current again: %+v, %+v, %+v", before, during, c.ledger.Counts())
+}
+
+// move gives a delivery stream another prefix. An API server whose NATS server is cut off refuses, and what becomes of a request without
+// an answer is not known: either will do, and the other is seen to by other turns.
+func (c *clustered) move(stream string, turn int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
+	defer cancel()
+	described, err := c.Firehose().DescribeDeliveryStream(ctx, &firehose.DescribeDeliveryStreamInput{DeliveryStreamName: &stream})
+	if err != nil {
+		c.t.Logf("%s is not moved: %v", stream, err)
+		return
+	}
+	is := described.DeliveryStreamDescription
+	_, err = c.Firehose().UpdateDestination(ctx, &firehose.UpdateDestinationInput{
+		DeliveryStreamName: &stream, CurrentDeliveryStreamVersionId: is.VersionId, DestinationId: is.Destinations[0].DestinationId,
+		ExtendedS3DestinationUpdate: &types.ExtendedS3DestinationUpdate{Prefix: aws.String(fmt.Sprintf("%s-moved-%d/", stream, turn))},
+	})
+	c.t.Logf("%s is moved (%v)", stream, err)
 }
 
 // metaLeader is the server that decides where streams are.

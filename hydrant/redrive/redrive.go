@@ -74,7 +74,8 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stream, err := c.read(ctx, js)
+	log := slog.New(slog.NewTextHandler(c.Progress, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	stream, err := c.read(ctx, js, log)
 	if err != nil {
 		return inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
 	}
@@ -82,7 +83,7 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 		_, err := fmt.Fprintln(stdout, why)
 		return err
 	}
-	err = c.redrive(ctx, js, stream, stdout)
+	err = c.redrive(ctx, js, stream, log, stdout)
 	if ctx.Err() != nil {
 		return errors.New("ended early: what is not finished is where it was, and another run goes on with it")
 	}
@@ -90,12 +91,18 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 }
 
 // read returns the delivery stream. Where nothing says which S3 server is meant, and one is embedded in the installation, it is that.
-func (c *Command) read(ctx context.Context, js jetstream.JetStream) (*catalog.DeliveryStream, error) {
+//
+// What a run before this one delivered is known where that delivered it to. So it is proved that the document is the newest, unless
+// nothing is to be delivered.
+func (c *Command) read(ctx context.Context, js jetstream.JetStream, log *slog.Logger) (*catalog.DeliveryStream, error) {
 	documents, err := inspect.Catalog(ctx, js)
 	if err != nil {
 		return nil, err
 	}
 	stream, err := inspect.DeliveryStream(ctx, documents, c.Stream)
+	if err == nil && !c.DryRun && nothingToDo(stream) == "" {
+		stream, err = documents.ReadProved(ctx, stream.Name, log)
+	}
 	if err != nil || c.S3.S3Endpoint != "" {
 		return stream, err
 	}
@@ -112,8 +119,7 @@ func nothingToDo(d *catalog.DeliveryStream) string {
 		"delivered or its retention is over. What waits, and what expired, is in: hydrant status %s", d.Name, d.Name)
 }
 
-func (c Command) redrive(ctx context.Context, js jetstream.JetStream, stream *catalog.DeliveryStream, stdout io.Writer) error {
-	log := slog.New(slog.NewTextHandler(c.Progress, &slog.HandlerOptions{Level: slog.LevelWarn}))
+func (c Command) redrive(ctx context.Context, js jetstream.JetStream, stream *catalog.DeliveryStream, log *slog.Logger, stdout io.Writer) error {
 	to, err := c.open(ctx, js, stream, log)
 	if err != nil {
 		return err

@@ -138,7 +138,9 @@ func (t *trimmer) pass(ctx context.Context) (*report, error) {
 	}
 	logs, r := t.inspect(ctx, s)
 	if plan(logs, store, t.cfg) {
-		if err := t.prove(ctx); err != nil {
+		// A NATS server that was stopped and wakes may not know a leg yet that began meanwhile, and has something still to deliver. In
+		// a store that is full its word has to do: only a trim makes room there.
+		if err := t.view.ProveUnlessFull(ctx); err != nil {
 			return nil, err
 		}
 		logs, r = t.inspect(ctx, s)
@@ -150,34 +152,6 @@ func (t *trimmer) pass(ctx context.Context) (*report, error) {
 		r.replay += l.replayBytes()
 	}
 	return r, nil
-}
-
-// prove sees to it that the view has every leg that there is, before something goes that a leg may have still to deliver. A NATS
-// server that was stopped and wakes may not know a leg yet that began meanwhile.
-//
-// A store that is full takes no proof, and only a trim makes room there: then the look has to do.
-func (t *trimmer) prove(ctx context.Context) error {
-	err := t.view.Prove(ctx)
-	if err == nil || !noRoom(err) {
-		return err
-	}
-	t.log.Warn("logs are trimmed by what one NATS server says of the catalog, since the store is full", "error", err)
-	return nil
-}
-
-// noRoom tells that JetStream refuses a message because the account (10002) or the server (10023) has what it may have, for want of
-// storage (10047), or because the store failed.
-func noRoom(err error) bool {
-	var refused *jetstream.APIError
-	if !errors.As(err, &refused) {
-		return false
-	}
-	switch refused.ErrorCode {
-	case 10002, 10023, 10047, 10077:
-		return true
-	default:
-		return false
-	}
 }
 
 // inspect finds out how far each log of each delivery stream is delivered.

@@ -1,7 +1,6 @@
 package buffer
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -23,7 +22,7 @@ import (
 )
 
 // trimmer returns a trimmer that the test steps through, and what it logs. The catalog is followed until the test ends.
-func (r *rig) trimmer(changes ...func(*Config)) (*trimmer, *bytes.Buffer) {
+func (r *rig) trimmer(changes ...func(*Config)) (*trimmer, *logBuffer) {
 	r.Helper()
 	cfg := r.config()
 	for _, change := range changes {
@@ -31,13 +30,14 @@ func (r *rig) trimmer(changes ...func(*Config)) (*trimmer, *bytes.Buffer) {
 	}
 	m, err := newMetrics(prometheus.NewRegistry())
 	r.must(err)
-	view := catalog.NewView(r.documents, quiet())
+	logged := new(logBuffer)
+	log := slog.New(slog.NewTextHandler(logged, nil))
+	view := catalog.NewView(r.documents, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var following sync.WaitGroup
 	following.Go(func() { view.Run(ctx, nil) })
 	r.Cleanup(func() { cancel(); following.Wait() })
-	logged := new(bytes.Buffer)
-	return newTrimmer(cfg, r.js, r.batches, view, nil, m, slog.New(slog.NewTextHandler(logged, nil))), logged
+	return newTrimmer(cfg, r.js, r.batches, view, nil, m, log), logged
 }
 
 func (r *rig) pass(t *trimmer) *report {
@@ -294,7 +294,7 @@ func trimsAFullStore(r *rig, limit int64) {
 	r.deliver(sink, 1)
 	trimmer, logged := r.trimmer(func(c *Config) { c.NATS.StoreBytes = limit })
 	r.pass(trimmer)
-	if !strings.Contains(logged.String(), "since the store is full") {
+	if !logged.has("since the store is full") {
 		r.Errorf("there was room for a proof:\n%s", logged)
 	}
 	if state := r.log(d); state.FirstSeq != 11 {
@@ -383,7 +383,7 @@ func TestLatePurgeDoesNotReachTheSuccessor(t *testing.T) {
 	if state := r.log(next); state.FirstSeq != 1 || state.Msgs != 40 {
 		t.Errorf("the successor's log has %d messages from %d on", state.Msgs, state.FirstSeq)
 	}
-	if logged.Len() > 0 {
+	if logged.String() != "" {
 		t.Errorf("logged: %s", logged)
 	}
 }

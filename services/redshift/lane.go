@@ -93,6 +93,10 @@ func (l *lane) consume(ctx context.Context, q queue) {
 }
 
 // deliver tries each object once, and sees it off. When ctx ends it goes on for the grace, and then hands back what it has.
+//
+// It begins with a proof of the configuration, also where JetStream says that nobody tried before, since an object may be announced
+// twice. What was sent to a database and not answered for is in that one's ledger: tried in the database that the delivery stream had
+// before, because a NATS server is behind, it would be loaded there too.
 func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object) {
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -105,6 +109,10 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 		case <-working.Done():
 		}
 	})()
+	if err := l.view.ProveUnlessFull(ctx); err != nil {
+		l.putOff(ctx, q, collected, "it is not known where they may have been loaded", err)
+		return
+	}
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
@@ -114,9 +122,7 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 	}
 	stream, err := l.newest(working)
 	if err != nil || stream == nil {
-		l.log.Warn("staged objects handed back: the delivery stream cannot be read", "error", err)
-		l.failures++
-		q.HandBack(l.delay(l.failures), collected...)
+		l.putOff(working, q, collected, "the delivery stream cannot be read", err)
 		return
 	}
 	objects := l.recall(working, q, collected)
@@ -125,6 +131,17 @@ func (l *lane) deliver(ctx context.Context, q queue, collected []*staging.Object
 	if len(collected) < l.cfg.CopyObjects {
 		l.tidy(working)
 	}
+}
+
+// putOff hands objects back for a reason that is not the database's.
+func (l *lane) putOff(ctx context.Context, q queue, objects []*staging.Object, why string, err error) {
+	if ctx.Err() != nil {
+		q.HandBack(0, objects...)
+		return
+	}
+	l.log.Warn("staged objects handed back: "+why, "error", err)
+	l.failures++
+	q.HandBack(l.delay(l.failures), objects...)
 }
 
 // newest is the delivery stream as it is now, so that a corrected setting heals the backlog; nil if it is gone.

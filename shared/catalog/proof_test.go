@@ -3,6 +3,9 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/format"
+	"hydrant/shared/logtest"
 	"hydrant/shared/names"
 	"hydrant/shared/natstest"
 )
@@ -45,6 +50,57 @@ func TestProve(t *testing.T) {
 	natstest.WaitFor(t, "it is fresh", func() bool { return again.Freshen(t.Context()) == nil })
 	if len(again.All()) != 3 {
 		t.Errorf("it has %v", again.All())
+	}
+}
+
+// What is read by proof is what is there.
+func TestReadProved(t *testing.T) {
+	t.Parallel()
+	_, js := prepared(t)
+	c := opened(t, js)
+	create(t, c, document("one"))
+	if _, err := c.kv.Put(t.Context(), "newer", fmt.Appendf(nil, `{"format":%d,"name":"newer"}`, Format+1)); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.ReadProved(t.Context(), "one", quiet); err != nil || d.Name != "one" {
+		t.Errorf("it is %+v, %v", d, err)
+	}
+	if d, err := c.ReadProved(t.Context(), "two", quiet); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what is not there is %+v, %v", d, err)
+	}
+	if d, err := c.ReadProved(t.Context(), "newer", quiet); !errors.Is(err, format.ErrNewer) {
+		t.Errorf("what is newer is %+v, %v", d, err)
+	}
+}
+
+// A store that is full takes no mark, and is said to be full once. Then a look has to do.
+func TestProveInAFullStore(t *testing.T) {
+	t.Parallel()
+	s, js := prepared(t)
+	c := opened(t, js)
+	create(t, c, document("one"))
+	var log logtest.Lines
+	v, _ := follow(t, c, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	natstest.WaitFor(t, "the view is read", func() bool { return v.Get("one") != nil })
+	told := func() int { return strings.Count(log.String(), "the store is full") }
+	for n := range 2 {
+		s.LimitAccount(1)
+		if err := v.Prove(t.Context()); !errors.Is(err, ErrFull) {
+			t.Errorf("the proof ends with %v", err)
+		}
+		for range 2 {
+			if err := v.ProveUnlessFull(t.Context()); err != nil || told() != n+1 {
+				t.Errorf("told %d times, %v", told(), err)
+			}
+		}
+		s.LimitAccount(-1)
+		if err := v.ProveUnlessFull(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	s.Stop()
+	if err := v.ProveUnlessFull(t.Context()); err == nil {
+		t.Error("proved by nobody")
 	}
 }
 
@@ -123,9 +179,15 @@ func TestLeaderThatIsCutOff(t *testing.T) {
 	if err := c.view.Prove(t.Context()); err == nil {
 		t.Error("proved by a server that is alone")
 	}
+	if d, err := c.view.catalog.ReadProved(t.Context(), "kept", quiet); err == nil {
+		t.Errorf("proved by a server that is alone: %+v", d)
+	}
 	c.links.Heal()
 	natstest.WaitFor(t, "there is a proof", func() bool { return c.view.Prove(t.Context()) == nil })
 	c.knows(t, 2)
+	if d, err := c.view.catalog.ReadProved(t.Context(), "kept", quiet); err != nil || d.Version != 2 {
+		t.Errorf("it is %+v, %v", d, err)
+	}
 }
 
 // A server that follows, and is cut off, answers looks when it has found that it has no leader: with what it has, for as long as

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,9 @@ type View struct {
 	catalog *Catalog
 	log     *slog.Logger
 	doubt   *broker.Doubt
+	marks   *marks
+
+	unproved atomic.Bool // that the store is full was told, and nothing was proved since
 
 	mu        sync.RWMutex
 	streams   map[names.Stream]*DeliveryStream
@@ -42,7 +46,7 @@ type View struct {
 // NewView returns a view that is empty until Run has read the catalog.
 func NewView(c *Catalog, log *slog.Logger) *View {
 	return &View{
-		catalog: c, log: log, doubt: broker.NewDoubt(c.js.Conn(), log), moved: make(chan struct{}),
+		catalog: c, log: log, doubt: broker.NewDoubt(c.js.Conn(), log), marks: newMarks(), moved: make(chan struct{}),
 		streams: map[names.Stream]*DeliveryStream{}, refused: map[names.Stream]error{},
 	}
 }

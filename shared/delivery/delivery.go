@@ -8,6 +8,10 @@
 //     next try in JetStream, where it holds no worker.
 //   - Where Config.KeepRetries asks for it, an attempt knows since when the batch fails and how far it got, whatever replica
 //     tried it before: that is in RETRIES before the batch is handed back, and a batch of which it cannot be read is not tried.
+//   - A repeated attempt is made under a configuration no older than that of any attempt before it, whatever the NATS server that is
+//     asked still believes; so a destination which looks for what was delivered under the configurations from the batch's to the
+//     attempt's misses none. The first attempt is made under the batch's or a newer one. While that cannot be known the batch
+//     waits; in a store that is full, where delivery must not wait for what it makes room for, a server's word does.
 //   - A delivery stream whose destination fails is probed by one worker at a time, so it costs the others next to nothing.
 //
 // Not guaranteed: that one worker has a batch at a time. A worker that stalls loses its batch to another after the ack
@@ -39,7 +43,7 @@ type Destination interface {
 // Attempt is one try to deliver a batch.
 type Attempt struct {
 	Batch  batch.Descriptor
-	Stream *catalog.DeliveryStream // the newest configuration known
+	Stream *catalog.DeliveryStream // the newest configuration known, no older than the batch's or an earlier attempt's
 	Number int                     // 1 at the first delivery to any worker, as far as JetStream, or RETRIES, remembers
 
 	// FailedSince is when an attempt at this batch, by whatever replica, failed first; zero says that none has. Only legs

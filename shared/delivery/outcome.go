@@ -17,8 +17,7 @@ func (w *work) succeed(ctx context.Context, d batch.Descriptor, stream *catalog.
 	entry := w.outcome(d, result)
 	faultpoint.Hit("sink.delivered")
 	if err := w.writeDown(ctx, entry, stream); err != nil {
-		w.log.Warn("batch handed back: its outcome could not be written down", "error", err)
-		w.putOff(ctx)
+		w.putOff(ctx, "its outcome could not be written down", err)
 		return
 	}
 	faultpoint.Hit("sink.before-ack")

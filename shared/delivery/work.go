@@ -26,6 +26,7 @@ type work struct {
 	message *message
 	log     *slog.Logger
 	attempt int
+	proved  bool                      // that the view was up to date when the batch was in hand
 	before  kept                      // of earlier failures, when the attempt began
 	told    atomic.Pointer[time.Time] // when JetStream was last told of the work, or asked for the batch
 	began   time.Time
@@ -52,6 +53,12 @@ func (w *work) do(ctx context.Context) {
 	background.Go(func() { w.endAfterGrace(ctx, working, cancel) })
 	background.Go(func() { defer close(told); w.keepTelling(telling) })
 
+	if w.attempt > 1 {
+		if err := w.prove(ctx); err != nil {
+			w.putOff(ctx, "it is not known where it may have been delivered to", err)
+			return
+		}
+	}
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -85,8 +92,7 @@ func (w *work) deliver(ctx context.Context) {
 	w.log = w.log.With("batch", d.ID())
 	stream, err := w.owner(ctx, d)
 	if err != nil {
-		w.log.Warn("batch handed back: the catalog cannot be read", "error", err)
-		w.putOff(ctx)
+		w.putOff(ctx, "the catalog cannot be read", err)
 		return
 	}
 	if stream == nil {
@@ -117,14 +123,34 @@ func (w *work) deliver(ctx context.Context) {
 	w.succeed(ctx, d, stream, result)
 }
 
+// prove brings the view up to date by proof. A batch that was tried before may be where the newest configuration had it delivered to,
+// and is looked for there if the view has that configuration, and nowhere else. While NATS proves nothing the batch waits.
+//
+// It is done before the worker takes a slot, and holds for the attempt: as long as the batch is held nobody else tries it.
+func (w *work) prove(ctx context.Context) error {
+	err := w.view.ProveUnlessFull(ctx)
+	w.proved = err == nil
+	return err
+}
+
 // owner returns the delivery stream that the batch is of, or nil if that is deleted. The view is brought up to date first.
-// It may lag behind the buffer's, and behind that of a replica which tried the batch before: a destination can find what an
-// earlier attempt did only under a configuration it knows of. That JetStream says it is the first attempt proves nothing:
-// this process may have slept since it was told so.
+// It may lag behind the buffer's: a destination looks for what an earlier attempt did under the batch's version and those after it, so
+// that none must be made under one before it. A document that is older than its batches all the same is one that was restored.
 func (w *work) owner(ctx context.Context, d batch.Descriptor) (*catalog.DeliveryStream, error) {
 	if err := w.view.Freshen(ctx); err != nil {
 		return nil, err
 	}
+	stream, err := w.known(d)
+	if stream == nil || stream.Version >= d.Version || w.proved {
+		return stream, err
+	}
+	if err := w.prove(ctx); err != nil {
+		return nil, err
+	}
+	return w.known(d)
+}
+
+func (w *work) known(d batch.Descriptor) (*catalog.DeliveryStream, error) {
 	if err := w.view.Unreadable(d.Stream); err != nil {
 		return nil, err
 	}
@@ -157,8 +183,7 @@ func (w *work) unrecalled(ctx context.Context, err error) {
 		w.unreadable(err)
 		return
 	}
-	w.log.Warn("batch handed back: it is not known whether it failed before", "error", err)
-	w.putOff(ctx)
+	w.putOff(ctx, "it is not known whether it failed before", err)
 }
 
 // keep writes down that the attempt failed, for the next one. A batch of which that cannot be written is tried again all
@@ -217,11 +242,12 @@ func (w *work) outdated(stream *catalog.DeliveryStream) bool {
 }
 
 // putOff hands the batch back for a reason that is not its destination's, but holds up all of the lane.
-func (w *work) putOff(ctx context.Context) {
+func (w *work) putOff(ctx context.Context, why string, err error) {
 	if ctx.Err() != nil {
 		w.handBack(0)
 		return
 	}
+	w.log.Warn("batch handed back: "+why, "error", err)
 	w.handBack(w.lane.failed(Retryable, w.attempt))
 }
 
