@@ -28,7 +28,7 @@ import (
 	"hydrant/shared/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 const patience = 60 * time.Second
 

@@ -25,6 +25,7 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/logtest"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/s3test"
 	"hydrant/shared/staging"
@@ -43,7 +44,7 @@ var postgres = sync.OnceValues(func() (*fakeredshift.Postgres, error) {
 var started *fakeredshift.Postgres
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, append(natstest.ServersOwn(), goleak.Cleanup(func(code int) {
 		if started != nil {
 			if err := started.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 			}
 		}
 		os.Exit(code)
-	}), goleak.IgnoreAnyFunction("hydrant/shared/proc.(*run).live"))
+	}), goleak.IgnoreAnyFunction("hydrant/shared/proc.(*run).live"))...)
 }
 
 func check(t testing.TB, err error) {

@@ -45,7 +45,7 @@ func ownParts(c *Config) {
 	c.PartSize, c.PartMemory = objectstore.MinPartSize, 8*objectstore.MinPartSize
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // rig is a NATS server, an S3 server that can be told to fail, and what a test does with them.
 type rig struct {

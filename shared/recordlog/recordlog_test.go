@@ -20,7 +20,7 @@ import (
 	"hydrant/shared/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // filled is a log with messages in it, and what each holds.
 type filled struct {
