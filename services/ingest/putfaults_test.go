@@ -46,9 +46,13 @@ func TestStartWhileNATSIsDown(t *testing.T) {
 	d := r.stream("demo", 1)
 	r.server.Stop()
 	l := r.putLog(r.server.URL())
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	result := l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused"))).list()
+	put := make(chan []putResult, 1)
+	go func() { put <- l.put(ctx, d, callerOf("refused"), dataOf([]byte("refused"))).list() }()
+	natstest.WaitFor(t, "it is tried", func() bool { return l.counts.Repeats.Load() > 0 })
+	cancel()
+	result := <-put
 	if err := result[0].Err; !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "NATS cannot be reached") {
 		t.Errorf("error %v", err)
 	}
