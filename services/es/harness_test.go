@@ -35,7 +35,7 @@ import (
 )
 
 const (
-	patience = 30 * time.Second
+	patience = time.Minute
 	domain   = "arn:aws:es:eu-west-1:000000000000:domain/logs"
 )
 

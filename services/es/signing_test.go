@@ -250,7 +250,10 @@ func TestSessionNeverTaken(t *testing.T) {
 }
 
 // Credentials that end are renewed before they do.
-func TestSessionEnds(t *testing.T) { natstest.KeptUp(t, sessionEnds) }
+func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	natstest.KeptUp(t, sessionEnds)
+}
 
 func sessionEnds(t *testing.T, within time.Duration) bool {
 	x := newSigned(t, searchRole)

@@ -31,7 +31,7 @@ import (
 	"hydrant/shared/staging"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // postgres is the server that all tests use, each with a database of its own. It is started by the first that needs it.
 var postgres = sync.OnceValues(func() (*fakeredshift.Postgres, error) {
@@ -111,7 +111,7 @@ func newWarehouse(t testing.TB) *warehouse {
 			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto", PartSize: 5 << 20, PartMemory: 40 << 20,
 		},
 		LedgerSchema: "public", LedgerTable: "hydrant_ledger",
-		ConnectTimeout: patience, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
+		ConnectTimeout: 30 * time.Second, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
 		Workers: 4, AckWait: 5 * time.Second, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
 	}
 	w.front = fakeredshift.Start(t, p, w.inserts)

@@ -31,7 +31,7 @@ import (
 	"hydrant/shared/service"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Parts are small here, since large objects take long with the race detector. The tests' own S3 server takes any; parts of S3's
 // own size are what moto's server is sent, which wants them, and what objectstore's tests compare.
