@@ -23,7 +23,7 @@ func TestComposeIntoCluster(t *testing.T) {
 	p.compose(t.Context(), "stop", "ingest", "buffer", "s3sink", "es", "redshift")
 	terminal.Backup(t, server)
 	p.compose(t.Context(), "stop", "nats")
-	p.Files = []string{"compose.cluster.yaml"}
+	p.Files = clusterFiles()
 	p.compose(t.Context(), "up", "--detach", "--wait", "nats", "nats-2", "nats-3")
 	terminal.Restore(t, server, "../../docs/operations.md")
 	p.compose(t.Context(), "up", "--detach", "--wait")

@@ -187,7 +187,7 @@ func (u *upgrade) replace(kind string, n int) {
 	if !ok {
 		u.t.Fatalf("%s is no process", name)
 	}
-	u.must(older.Terminate(15 * time.Second))
+	u.must(older.Terminate(time.Minute))
 	if kind == "ingest" {
 		delete(u.apis, name)
 		u.front()

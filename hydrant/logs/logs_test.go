@@ -30,7 +30,7 @@ import (
 	"hydrant/shared/settings"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // installation is Hydrant's state in NATS, written by hand: no service runs.
 type installation struct {

@@ -27,7 +27,7 @@ import (
 	"hydrant/shared/settings"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 var update = flag.Bool("update", false, "write the golden files")
 

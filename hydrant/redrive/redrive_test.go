@@ -30,7 +30,7 @@ import (
 	"hydrant/shared/settings"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 const password = "SECRET-Pa55word"
 

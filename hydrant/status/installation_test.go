@@ -22,7 +22,7 @@ import (
 	"hydrant/shared/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // installation is Hydrant's state in NATS, written by hand: no service runs.
 type installation struct {

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 )
 
 // Three replicas cut the batches of several streams under load. One of them is cut off from NATS for so long that the others
@@ -75,41 +77,61 @@ func TestContiguousWithThreeReplicas(t *testing.T) {
 
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
+	natstest.KeptUp(t, lostAnswer)
+}
+
+func lostAnswer(t *testing.T, within time.Duration) bool {
 	r := newRig(t)
-	d := r.create(document("answers", 5, 2))
+	d := r.create(document("answers", 5, 2*int32(within/time.Second)))
 	p := newProxy(t, r.nats.URL())
 	s := r.serve(func(c *Config) { c.NATS.NATSURL = p.url() })
 	r.put(d, 3, 100)
-	r.eventually("the batch fills", func() bool {
-		n, _ := s.value("hydrant_buffer_backlog_records")
-		return n == 6
-	})
+	if !s.fills(6) {
+		return false
+	}
 	p.swallow()
 	r.awaitCut(d, 3) // stored, but the service does not learn of it
-	if n, _ := s.value("hydrant_batches_cut_total"); n != 0 {
-		t.Fatal("the answer was not lost")
+	if s.cuts() != 0 {
+		return false
 	}
 	p.cut()
 	r.put(d, 2, 100)
 	if found := r.awaitCut(d, 5); len(found) != 2 {
 		t.Errorf("batches are %+v", found)
 	}
-	r.eventually("both batches are counted", func() bool {
-		n, _ := s.value("hydrant_batches_cut_total")
-		return n == 2
+	r.eventually("both batches are counted", func() bool { return s.cuts() == 2 })
+	return true
+}
+
+// fills waits until so many records are in a batch that is not cut yet; false if it was cut before that was seen.
+func (s *running) fills(records float64) bool {
+	s.rig.Helper()
+	var filled float64
+	s.rig.eventually("the batch fills", func() bool {
+		filled, _ = s.value("hydrant_buffer_backlog_records")
+		return filled == records || s.cuts() > 0
 	})
+	return filled == records
+}
+
+func (s *running) cuts() float64 {
+	n, _ := s.value("hydrant_batches_cut_total")
+	return n
 }
 
 func TestNATSRestartWhileFilling(t *testing.T) {
 	t.Parallel()
+	natstest.KeptUp(t, restartWhileFilling)
+}
+
+func restartWhileFilling(t *testing.T, within time.Duration) bool {
 	r := newRig(t)
-	d := r.create(document("outage", 1, 3))
+	d := r.create(document("outage", 1, 3*int32(within/time.Second)))
 	s := r.serve()
 	r.put(d, 3, 100_000)
-	r.eventually("the batch fills", func() bool {
-		n, _ := s.value("hydrant_buffer_backlog_records")
-		return n == 6
-	})
+	if !s.fills(6) {
+		return false
+	}
 	r.nats.Stop()
 	r.eventually("the outage is noticed", func() bool { return s.Ready() != nil })
 	r.nats.Restart()
@@ -118,6 +140,7 @@ func TestNATSRestartWhileFilling(t *testing.T) {
 	r.put(d, 20, 100_000)
 	r.awaitCut(d, r.log(d).LastSeq)
 	r.eventually("ready again", func() bool { return s.Ready() == nil })
+	return true
 }
 
 func TestStartsWhileNATSIsDown(t *testing.T) {
@@ -188,8 +211,12 @@ func TestLateBatchOfADeletedStream(t *testing.T) {
 	next := r.create(document("stale", 5, 1))
 	r.put(next, 2, 100)
 	own := r.cutter(next)
+	own.hints.Store(late.hints.Load()) // so that it cuts nothing of its own accord, however long this takes
 	r.fill(own, 2)
 	r.must(late.publish(t.Context(), batch.ReasonInterval))
+	if err := own.publish(t.Context(), batch.ReasonInterval); !errors.Is(err, errLostRace) {
+		t.Errorf("behind the late batch the successor cuts: %v", err)
+	}
 	r.serve()
 	r.awaitCut(next, 2)
 }

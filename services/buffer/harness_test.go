@@ -28,7 +28,7 @@ import (
 	"hydrant/shared/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 const patience = 60 * time.Second
 
@@ -88,6 +88,7 @@ func (r *rig) eventually(what string, come func() bool) {
 // running is a service at work.
 type running struct {
 	*Service
+	rig      *rig
 	registry *prometheus.Registry
 	logged   *logBuffer
 	stop     func()
@@ -127,7 +128,7 @@ func (r *rig) serveTelling(refused *format.Refused, changes ...func(*Config)) *r
 		}
 	})
 	r.Cleanup(stop)
-	return &running{s, registry, logged, stop}
+	return &running{s, r, registry, logged, stop}
 }
 
 // value returns the sum of a metric's series that have all of the labels, and how many there are.

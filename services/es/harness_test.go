@@ -35,11 +35,11 @@ import (
 )
 
 const (
-	patience = 30 * time.Second
+	patience = time.Minute
 	domain   = "arn:aws:es:eu-west-1:000000000000:domain/logs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // rig is NATS, an S3 server and a cluster that can be told to fail, and what a test does with them.
 type rig struct {

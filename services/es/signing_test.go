@@ -251,8 +251,13 @@ func TestSessionNeverTaken(t *testing.T) {
 
 // Credentials that end are renewed before they do.
 func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	natstest.KeptUp(t, sessionEnds)
+}
+
+func sessionEnds(t *testing.T, within time.Duration) bool {
 	x := newSigned(t, searchRole)
-	x.sts.Live(3 * time.Second)
+	x.sts.Live(3 * within)
 	s := x.to("demo", searchRole)
 	d := s.documents(3, 10)
 	destination := x.destination()
@@ -261,10 +266,14 @@ func TestSessionEnds(t *testing.T) {
 		return err == nil && x.asked(searchRole) >= 2
 	})
 	letIn, refused := x.domain.Signers()
-	wantEqual(t, "the refused requests", len(refused), 0)
+	if len(refused) > 0 {
+		t.Logf("signed in time, and late: %q", refused)
+		return false
+	}
 	signers := slices.Compact(letIn)
 	if sessions := slices.Compact(slices.Sorted(slices.Values(signers))); len(sessions) < 2 || len(sessions) < len(signers) {
 		t.Errorf("signed by %q: want two sessions, one after the other", signers)
 	}
 	wantEqual(t, "how often one was written", x.es.Writes(), 1)
+	return true
 }

@@ -45,8 +45,10 @@ const (
 //
 // It knows the store as it was a second ago, and adds what it has let in since, so that a burst does not overshoot. What
 // other replicas let in meanwhile it does not know, nor what was let in and not yet stored when it looked; the space above
-// the threshold has room for both. While the store cannot be looked at, the last known figures hold, without additions:
-// nothing is stored then.
+// the threshold has room for both.
+//
+// While the store cannot be looked at it adds on: JetStream may store and not answer looks, as when it is busy, or has lost the
+// leader of its cluster and not those of the logs. What it adds while nothing is stored at all is counted too, and forgotten at the next look.
 type gate struct {
 	js     jetstream.JetStream
 	broker broker.Config
@@ -125,13 +127,13 @@ func (g *gate) admit(d *catalog.DeliveryStream, size int) error {
 	s := g.share(d)
 	s.touched = true
 	if g.store.Limit > 0 {
-		if used := g.estimate(g.store.Used, g.admitted); used+bytes > g.refuseFrom() {
-			return unavailable(fmt.Sprintf("the store is %d %% full: new records are refused from %d %% on (--store-refuse-percent)",
-				used*100/g.store.Limit, g.cfg.StoreRefusePercent))
+		if used := g.store.Used + g.admitted; used+bytes > g.refuseFrom() {
+			return unavailable(fmt.Sprintf("the store is %d %% full: new records are refused from %d %% on (--store-refuse-percent)%s",
+				used*100/g.store.Limit, g.cfg.StoreRefusePercent, g.reservation()))
 		}
-		if held := g.estimate(s.stored, s.admitted); held+bytes > g.shareLimit() {
-			return unavailable(fmt.Sprintf("delivery stream %s holds %d %% of the store, undelivered: one may hold %d %% (--stream-share-percent)",
-				d.Name, held*100/g.store.Limit, g.cfg.StreamSharePercent))
+		if held := s.stored + s.admitted; held+bytes > g.shareLimit() {
+			return unavailable(fmt.Sprintf("delivery stream %s holds %d %% of the store, undelivered: one may hold %d %% (--stream-share-percent)%s",
+				d.Name, held*100/g.store.Limit, g.cfg.StreamSharePercent, g.reservation()))
 		}
 	}
 	g.admitted += bytes
@@ -139,12 +141,13 @@ func (g *gate) admit(d *catalog.DeliveryStream, size int) error {
 	return nil
 }
 
-// estimate needs g.mu.
-func (g *gate) estimate(seen, admitted int64) int64 {
-	if time.Since(g.seen) > staleTime {
-		return seen
+// reservation is what a refusal adds while the store cannot be looked at; it needs g.mu.
+func (g *gate) reservation() string {
+	age := time.Since(g.seen)
+	if age < staleTime {
+		return ""
 	}
-	return seen + admitted
+	return fmt.Sprintf("; it could not be looked at for %s, and what came since is counted as stored", age.Round(time.Second))
 }
 
 func (g *gate) refuseFrom() int64 { return percent(g.store.Limit, g.cfg.StoreRefusePercent) }
@@ -174,7 +177,7 @@ type gateFigures struct {
 func (g *gate) figures() gateFigures {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	used := g.estimate(g.store.Used, g.admitted)
+	used := g.store.Used + g.admitted
 	return gateFigures{Used: used, Limit: g.store.Limit, Refusing: g.store.Limit > 0 && used >= g.refuseFrom()}
 }
 

@@ -25,12 +25,13 @@ import (
 	"hydrant/shared/catalog"
 	"hydrant/shared/logtest"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 	"hydrant/shared/objectstore"
 	"hydrant/shared/s3test"
 	"hydrant/shared/staging"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // postgres is the server that all tests use, each with a database of its own. It is started by the first that needs it.
 var postgres = sync.OnceValues(func() (*fakeredshift.Postgres, error) {
@@ -43,7 +44,7 @@ var postgres = sync.OnceValues(func() (*fakeredshift.Postgres, error) {
 var started *fakeredshift.Postgres
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, append(natstest.ServersOwn(), goleak.Cleanup(func(code int) {
 		if started != nil {
 			if err := started.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 			}
 		}
 		os.Exit(code)
-	}), goleak.IgnoreAnyFunction("hydrant/shared/proc.(*run).live"))
+	}), goleak.IgnoreAnyFunction("hydrant/shared/proc.(*run).live"))...)
 }
 
 func check(t testing.TB, err error) {
@@ -110,7 +111,7 @@ func newWarehouse(t testing.TB) *warehouse {
 			S3Timeout: 10 * time.Second, S3Checksums: "supported", S3SignPayload: "always", S3ACL: "auto", PartSize: 5 << 20, PartMemory: 40 << 20,
 		},
 		LedgerSchema: "public", LedgerTable: "hydrant_ledger",
-		ConnectTimeout: patience, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
+		ConnectTimeout: 30 * time.Second, CopyTimeout: 20 * time.Second, IdleTime: time.Minute, CopyObjects: 100, CopyBytes: 1 << 30,
 		Workers: 4, AckWait: 5 * time.Second, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
 	}
 	w.front = fakeredshift.Start(t, p, w.inserts)

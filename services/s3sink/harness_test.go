@@ -31,7 +31,7 @@ import (
 	"hydrant/shared/service"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Parts are small here, since large objects take long with the race detector. The tests' own S3 server takes any; parts of S3's
 // own size are what moto's server is sent, which wants them, and what objectstore's tests compare.
@@ -45,7 +45,7 @@ func ownParts(c *Config) {
 	c.PartSize, c.PartMemory = objectstore.MinPartSize, 8*objectstore.MinPartSize
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // rig is a NATS server, an S3 server that can be told to fail, and what a test does with them.
 type rig struct {

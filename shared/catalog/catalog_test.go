@@ -20,7 +20,7 @@ import (
 	"hydrant/shared/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 // prepared returns a server with the installation's topology, and a client of it.
 func prepared(t *testing.T) (*natstest.Server, jetstream.JetStream) {

@@ -22,7 +22,7 @@ import (
 	"hydrant/shared/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 var quiet = slog.New(slog.DiscardHandler)
 

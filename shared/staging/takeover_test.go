@@ -17,32 +17,46 @@ import (
 // what came since.
 func TestTurnIsKept(t *testing.T) {
 	t.Parallel()
-	i := install(t)
-	d := i.stream("a")
-	first := i.announce(d, 0)
-	a := i.open(d, soon)
-	held := a.collect(1, many())
-	i.wantBatches("collected", held, first)
-	b := i.open(d, soon)
-	collected := b.collecting(many())
-	natstest.WaitFor(t, "the other waits", func() bool { return b.pulls() > 0 })
-	second := i.announce(d, 1, 2)
-	turn := a.turn()
-	for range 6 { // half the ack wait each
+	natstest.KeptUp(t, func(t *testing.T, ackWait time.Duration) bool {
+		i := install(t)
+		d := i.stream("a")
+		first := i.announce(d, 0)
+		a := i.open(d, ackWait)
+		held := a.collect(1, many())
+		i.wantBatches("collected", held, first)
+		b := i.open(d, ackWait)
+		collected := b.collecting(many())
+		natstest.WaitFor(t, "the other waits", func() bool { return b.pulls() > 0 })
+		second := i.announce(d, 1, 2)
+		if !a.keeps(held, ackWait, collected) {
+			return false
+		}
+		i.must(a.Acknowledge(t.Context(), held...))
+		i.wantBatches("the next, by the same", a.collect(2, many()), second)
+		a.Close() // hands them back, and gives up the turn
+		i.wantBatches("the next, by the other", <-collected, second)
+		return true
+	})
+}
+
+// keeps tells whether the turn and what it brought stay with a replica for three ack waits, and others get nothing meanwhile.
+func (r *replica) keeps(held []*Object, ackWait time.Duration, others <-chan []*Object) bool {
+	r.Helper()
+	turn := r.turn()
+	for range 6 {
 		select {
-		case objects := <-collected:
-			t.Fatalf("the other was handed %v", idsOf(objects))
-		case <-time.After(soon / 2):
+		case objects := <-others:
+			r.Logf("the other was handed %v", idsOf(objects))
+			return false
+		case <-time.After(ackWait / 2):
 		}
-		if now := a.turn(); now != turn || now == "" {
-			t.Fatalf("the turn is under the name %q, was %q", now, turn)
+		now, err := r.turn(), r.Held(held...)
+		if now != turn || now == "" || err != nil {
+			r.Logf("the turn is under the name %q, was %q; held: %v", now, turn, err)
+			return false
 		}
-		i.must(a.Held(held...))
 	}
-	i.must(a.Acknowledge(t.Context(), held...))
-	i.wantBatches("the next, by the same", a.collect(2, many()), second)
-	a.Close() // hands them back, and gives up the turn
-	i.wantBatches("the next, by the other", <-collected, second)
+	return true
 }
 
 // turn is the name that JetStream has for who has the turn; empty if nobody has it.
@@ -65,19 +79,26 @@ func (i *installation) stalled(q *replica, p *natstest.Proxy, held []*Object) {
 // Who stops loses the turn and what it held. When it wakes it is told so, and can undo nothing.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
+	natstest.KeptUp(t, takeover)
+}
+
+func takeover(t *testing.T, ackWait time.Duration) (kept bool) {
 	i := install(t)
 	d := i.stream("a")
 	proxy := i.server.Proxy()
-	a := i.openOn(proxy.Conn(), d, soon)
+	a := i.openOn(proxy.Conn(), d, ackWait)
 	first := i.announce(d, 0, 1)
 	held := a.collect(2, many())
-	b := i.open(d, soon)
+	b := i.open(d, ackWait)
 	collected := b.collecting(many())
 	i.stalled(a, proxy, held)
 	second := i.announce(d, 2)
 	taken := <-collected
 	if len(taken) < 3 {
 		taken = append(taken, b.collect(3-len(taken), many())...)
+	}
+	if b.Held(taken...) != nil {
+		return false
 	}
 	i.wantBatches("taken over", taken, append(first, second...))
 	for _, o := range taken {
@@ -99,8 +120,9 @@ func TestTakeover(t *testing.T) {
 	}
 	last := i.announce(d, 3)
 	i.wantBatches("what comes next", b.collect(1, many()), last)
-	i.must(b.Held(taken...))
+	kept = b.Held(taken...) == nil
 	i.must(b.Acknowledge(t.Context(), taken...))
+	return kept
 }
 
 // Who wakes after it has loaded acknowledges, whoever holds the objects by then. The other's acknowledgement changes nothing.

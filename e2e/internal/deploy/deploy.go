@@ -127,10 +127,13 @@ func (d *Deployment) Restart() {
 	}
 }
 
+// stopTime is for a part to stop. It gives itself ten seconds at most; the rest is for a busy machine.
+const stopTime = time.Minute
+
 func (d *Deployment) restartProcesses() {
 	d.t.Helper()
 	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "redshift", "s3", "nats"} {
-		must(d.t, d.parts[name].Terminate(15*time.Second))
+		must(d.t, d.parts[name].Terminate(stopTime))
 	}
 	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink", "es", "redshift"} {
 		must(d.t, d.parts[name].Restart())
@@ -197,8 +200,8 @@ func (d *Deployment) stopOne() {
 			d.t.Errorf("the all-in-one program ended with an error: %v", err)
 		}
 		d.one.ended <- nil // a second stop finds it ended
-	case <-time.After(30 * time.Second):
-		d.t.Error("the all-in-one program did not stop within 30 seconds")
+	case <-time.After(stopTime):
+		d.t.Errorf("the all-in-one program did not stop within %s", stopTime)
 	}
 }
 

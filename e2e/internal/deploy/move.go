@@ -10,10 +10,10 @@ import (
 func (d *Deployment) IntoCluster(save, load func()) {
 	d.t.Helper()
 	for _, name := range []string{"ingest", "buffer", "s3sink", "es", "redshift"} {
-		must(d.t, d.parts[name].Terminate(15*time.Second))
+		must(d.t, d.parts[name].Terminate(stopTime))
 	}
 	save()
-	must(d.t, d.parts["nats"].Terminate(15*time.Second))
+	must(d.t, d.parts["nats"].Terminate(stopTime))
 	delete(d.ready, "nats")
 	d.nats = cluster(d.t, natsServer{name: "nats-1"})
 	d.NATS = d.natsURL()

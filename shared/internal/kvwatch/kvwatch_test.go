@@ -15,7 +15,7 @@ import (
 	"hydrant/shared/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.ServersOwn()...) }
 
 func bucket(t *testing.T, conn *nats.Conn) jetstream.KeyValue {
 	t.Helper()
