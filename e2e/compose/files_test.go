@@ -51,6 +51,18 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestToolsAreSetAsTheServices makes sure that "hydrant redrive", which delivers what the sinks set aside, reaches what they reach.
+func TestToolsAreSetAsTheServices(t *testing.T) {
+	given := environments(t)
+	for _, service := range []string{"es", "redshift"} {
+		for variable, value := range given[service] {
+			if of, ok := given["hydrant"][variable]; !ok || of != value {
+				t.Errorf("compose.yaml gives %s=%v to %s, and %v to hydrant", variable, value, service, of)
+			}
+		}
+	}
+}
+
 // variables are the environment variables of a program's flags.
 func variables(t *testing.T, config any) []string {
 	t.Helper()
