@@ -221,7 +221,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 			return err
 		}
 		doubt.Note(err)
-		if attempt%20 == 0 {
+		if attempt%20 == 0 && js.Conn().IsConnected() { // or else who connects says why it cannot
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}
 		if !pause(ctx, 250*time.Millisecond) {
