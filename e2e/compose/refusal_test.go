@@ -55,12 +55,15 @@ func (p *project) indexBlocked(index names.Stream) refusal {
 	return refusal{index, names.LegES, block(true), block(false)}
 }
 
+// severalBatches wait at least when a sink is replaced.
+const severalBatches = 3
+
 // rollRefused replaces a sink while its destination refuses everything. What the one before tried in vain the new one has to try
 // again, knowing since when it fails, and has to deliver when the destination takes it.
 func (p *project) rollRefused(service, tag string, r refusal) {
 	p.t.Helper()
 	r.begin()
-	p.eventually("a batch of "+string(r.stream)+" is tried in vain", time.Minute, func() bool { return len(p.waits(r)) > 0 })
+	p.eventually("batches of "+string(r.stream)+" are tried in vain", time.Minute, func() bool { return len(p.waits(r)) >= severalBatches })
 	failed := p.waits(r)
 	p.roll(service, tag)
 	left := p.waits(r) // the one before is gone, so that it has none more

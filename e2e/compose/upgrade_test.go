@@ -16,16 +16,14 @@ import (
 
 // TestComposeUpgrade goes from one tag of the images to another and back, a service at a time and under load, by the commands of
 // docs/upgrades.md. While a sink is replaced its destination refuses everything, so that each way it has to go on with what the one
-// before tried in vain. What is behind the two tags is the same build: that versions with other formats get on with each other is
-// tested in e2e/faults.
+// before tried in vain. What is behind the two tags is the same build, unless -compose.next names another: that versions with other formats
+// get on with each other is tested in e2e/faults.
 func TestComposeUpgrade(t *testing.T) {
 	if !*run {
 		t.Skip("it needs a container engine: make compose-test")
 	}
 	p := newProject(t, "HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MAX=2s", "HYDRANT_S3_CREATE_BUCKETS=false")
-	for _, service := range upgraded() {
-		p.docker(t.Context(), "tag", "hydrant-"+service+":"+*version, "hydrant-"+service+":"+*version+"-next")
-	}
+	newer := p.nextTag()
 	p.up()
 	ways := p.upgradedWays()
 	rng := rand.New(rand.NewPCG(*seed, 1))
@@ -34,7 +32,7 @@ func TestComposeUpgrade(t *testing.T) {
 		loads = append(loads, p.produce(rng, w))
 	}
 	p.awaitMore("one")
-	p.goTo(*version+"-next", upgraded())
+	p.goTo(newer, upgraded())
 	p.goTo(*version, reversed(upgraded()))
 
 	p.allDelivered(loads...)
@@ -45,6 +43,18 @@ func TestComposeUpgrade(t *testing.T) {
 			t.Error("calls failed")
 		}
 	}
+}
+
+// nextTag is the tag of what is upgraded to.
+func (p *project) nextTag() string {
+	p.t.Helper()
+	if *next != "" {
+		return *next
+	}
+	for _, service := range upgraded() {
+		p.docker(p.t.Context(), "tag", "hydrant-"+service+":"+*version, "hydrant-"+service+":"+*version+"-next")
+	}
+	return *version + "-next"
 }
 
 // upgradedWays are to each kind of destination, whose buckets nobody makes anew while they are away.
