@@ -16,6 +16,7 @@ import (
 type refusal struct {
 	stream     names.Stream
 	leg        names.Leg
+	batches    int // that are tried in vain, at least, before the sink is replaced
 	begin, end func()
 }
 
@@ -28,12 +29,12 @@ func (p *project) refusals() map[string]refusal {
 	return all
 }
 
-// bucketGone has the bucket of a delivery stream to S3 away, with what is in it.
+// bucketGone has the bucket of a delivery stream to S3 away, with what is in it. Its sink does not take more batches then.
 func (p *project) bucketGone(stream names.Stream) refusal {
 	move := func(from, to string) func() {
 		return func() { p.compose(p.t.Context(), "exec", "-T", "s3", "mv", "/data/"+from, "/data/"+to) }
 	}
-	return refusal{stream, names.LegS3, move(bucket, ".away"), move(".away", bucket)}
+	return refusal{stream, names.LegS3, 1, move(bucket, ".away"), move(".away", bucket)}
 }
 
 // tableGone has the table of a delivery stream, which is called as it is, renamed for a while.
@@ -44,7 +45,7 @@ func (p *project) tableGone(table names.Stream) refusal {
 			p.must(err)
 		}
 	}
-	return refusal{table, names.LegRedshift, rename(table, table+"_away"), rename(table+"_away", table)}
+	return refusal{table, names.LegRedshift, 3, rename(table, table+"_away"), rename(table+"_away", table)}
 }
 
 // indexBlocked has the index of a delivery stream, which is called as it is, refuse every document.
@@ -52,18 +53,15 @@ func (p *project) indexBlocked(index names.Stream) refusal {
 	block := func(blocked bool) func() {
 		return func() { p.must(p.searchNode().BlockWrites(p.t.Context(), string(index), blocked)) }
 	}
-	return refusal{index, names.LegES, block(true), block(false)}
+	return refusal{index, names.LegES, 3, block(true), block(false)}
 }
-
-// severalBatches wait at least when a sink is replaced.
-const severalBatches = 3
 
 // rollRefused replaces a sink while its destination refuses everything. What the one before tried in vain the new one has to try
 // again, knowing since when it fails, and has to deliver when the destination takes it.
 func (p *project) rollRefused(service, tag string, r refusal) {
 	p.t.Helper()
 	r.begin()
-	p.eventually("batches of "+string(r.stream)+" are tried in vain", time.Minute, func() bool { return len(p.waits(r)) >= severalBatches })
+	p.eventually("batches of "+string(r.stream)+" are tried in vain", time.Minute, func() bool { return len(p.waits(r)) >= r.batches })
 	failed := p.waits(r)
 	p.roll(service, tag)
 	left := p.waits(r) // the one before is gone, so that it has none more
