@@ -29,7 +29,7 @@ func (p *project) refusals() map[string]refusal {
 	return all
 }
 
-// bucketGone has the bucket of a delivery stream to S3 away, with what is in it. Its sink does not take more batches then.
+// bucketGone has the bucket of a delivery stream to S3 away, with what is in it. Its sink takes few batches then, as that of a search cluster does.
 func (p *project) bucketGone(stream names.Stream) refusal {
 	move := func(from, to string) func() {
 		return func() { p.compose(p.t.Context(), "exec", "-T", "s3", "mv", "/data/"+from, "/data/"+to) }
@@ -53,7 +53,7 @@ func (p *project) indexBlocked(index names.Stream) refusal {
 	block := func(blocked bool) func() {
 		return func() { p.must(p.searchNode().BlockWrites(p.t.Context(), string(index), blocked)) }
 	}
-	return refusal{index, names.LegES, 3, block(true), block(false)}
+	return refusal{index, names.LegES, 1, block(true), block(false)}
 }
 
 // rollRefused replaces a sink while its destination refuses everything. What the one before tried in vain the new one has to try
