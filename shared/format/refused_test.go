@@ -43,13 +43,13 @@ func TestOneOfSeveral(t *testing.T) {
 		var r format.Refused
 		for range 5 {
 			r.Note("a", format.Check(2, 1))
-			time.Sleep(rest)
+			<-time.After(rest)
 			r.Read("a", rest)
 			if len(r.List()) != 1 {
 				t.Fatal("it is forgotten while something of it waits")
 			}
 		}
-		time.Sleep(rest + 1)
+		<-time.After(rest + 1)
 		r.Read("a", rest)
 		if got := r.List(); len(got) > 0 {
 			t.Errorf("still listed are %q", got)
