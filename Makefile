@@ -82,6 +82,8 @@ IMAGES ?= images
 # Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
+# The tag of the images that TestComposeUpgrade goes to from HYDRANT_VERSION's, and back; if empty, those under another tag.
+NEXT ?=
 # Of what the test does to the installation, the steps with this in their names; all of them if empty.
 STEPS ?=
 # Which tests of the end-to-end suite run against compose.yaml too, and how many at once: most of their time is waiting.
@@ -107,7 +109,7 @@ compose-suite: ## run the end-to-end suite against compose.yaml; COMPOSE_SUITE='
 
 .PHONY: compose-run
 compose-run: $(NATSCLI)
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.steps="$(STEPS)"
+	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.next=$(NEXT) -compose.steps="$(STEPS)"
 
 .PHONY: compose-suite-run
 compose-suite-run: $(VENV)/ready $(NODE)/ready $(NATSCLI)

@@ -24,6 +24,7 @@ var (
 	run      = flag.Bool("compose.run", false, "start the installation; without, only its files are looked at")
 	duration = flag.Duration("compose.duration", 20*time.Second, "how long to kill and scale at random, after each was done once")
 	version  = flag.String("compose.version", "local", "tag of Hydrant's images, which must be there")
+	next     = flag.String("compose.next", "", "tag of the images that are upgraded to and back from; if empty, the same images under another tag")
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
 	steps    = flag.String("compose.steps", "", "do those steps alone whose names match this, such as 'of several'")
 	search   = flag.Bool("compose.search", true, "deliver to Elasticsearch too")

@@ -3,6 +3,7 @@ package compose
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
 	"hydrant/services/buffer"
@@ -26,17 +28,26 @@ func notInEnv() []string {
 	return []string{"HYDRANT_LISTEN", "HYDRANT_NATS_CREDS", "HYDRANT_NATS_CA", "HYDRANT_ES_CA_FILE", "HYDRANT_REDSHIFT_CA"}
 }
 
+// configs are the settings of each service's program.
+func configs() map[string]any {
+	all := map[string]any{
+		"ingest": &ingest.Config{}, "buffer": &buffer.Config{}, "s3sink": &s3sink.Config{}, "es": &es.Config{}, "redshift": &redshift.Config{},
+	}
+	for name, config := range all {
+		all[name] = &struct {
+			Service any               `embed:""`
+			Log     service.LogConfig `embed:""`
+		}{Service: config}
+	}
+	return all
+}
+
 // TestSettings makes sure that each setting of a service reaches it, and that no service is given another's.
 func TestSettings(t *testing.T) {
 	given := environments(t)
-	for name, config := range map[string]any{
-		"ingest": &ingest.Config{}, "buffer": &buffer.Config{}, "s3sink": &s3sink.Config{}, "es": &es.Config{}, "redshift": &redshift.Config{},
-	} {
+	for name, config := range configs() {
 		t.Run(name, func(t *testing.T) {
-			has := variables(t, &struct {
-				Service any               `embed:""`
-				Log     service.LogConfig `embed:""`
-			}{Service: config})
+			has := variables(t, config)
 			for _, variable := range has {
 				if _, ok := given[name][variable]; !ok && !slices.Contains(notInEnv(), variable) {
 					t.Errorf("compose.yaml does not give %s to %s", variable, name)
@@ -51,15 +62,32 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// variables are the environment variables of a program's flags.
-func variables(t *testing.T, config any) []string {
+// TestToolsAreSetAsTheServices makes sure that "hydrant redrive", which delivers what the sinks set aside, reaches what they reach.
+func TestToolsAreSetAsTheServices(t *testing.T) {
+	given := environments(t)
+	for _, service := range []string{"es", "redshift"} {
+		for variable, value := range given[service] {
+			if of, ok := given["hydrant"][variable]; !ok || of != value {
+				t.Errorf("compose.yaml gives %s=%v to %s, and %v to hydrant", variable, value, service, of)
+			}
+		}
+	}
+}
+
+func flags(t *testing.T, config any) []*kong.Flag {
 	t.Helper()
 	parser, err := settings.Parser("hydrant", "", config, io.Discard, io.Discard, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parser.Model.Flags
+}
+
+// variables are the environment variables of a program's flags.
+func variables(t *testing.T, config any) []string {
+	t.Helper()
 	var all []string
-	for _, flag := range parser.Model.Flags {
+	for _, flag := range flags(t, config) {
 		all = append(all, flag.Envs...)
 	}
 	if len(all) < 5 {
@@ -84,12 +112,14 @@ func environments(t *testing.T) map[string]map[string]any {
 	return all
 }
 
-// TestExampleIsComplete makes sure that .env.example has what can be set, nothing else, and nothing that is not the default.
+// TestExampleIsComplete makes sure that .env.example has what can be set, nothing else, and sets nothing.
 func TestExampleIsComplete(t *testing.T) {
 	example := string(read(t, ".env.example"))
 	can := map[string]bool{}
-	for _, match := range regexp.MustCompile(`\$\{(HYDRANT_\w+)`).FindAllStringSubmatch(string(read(t, "compose.yaml")), -1) {
-		can[match[1]] = true
+	for _, name := range []string{"compose.yaml", "compose.cluster.yaml"} {
+		for _, match := range regexp.MustCompile(`\$\{(HYDRANT_\w+)`).FindAllStringSubmatch(string(read(t, name)), -1) {
+			can[match[1]] = true
+		}
 	}
 	for _, environment := range environments(t) {
 		for variable, value := range environment {
@@ -112,6 +142,39 @@ func TestExampleIsComplete(t *testing.T) {
 			t.Errorf(".env.example sets %s", line)
 		}
 	}
+}
+
+// TestExampleHasDefaults makes sure that what stands behind a # is what a service does without it: by compose.yaml, or by the service
+// itself. Of a setting of several services it is the first one's; the comments tell the others.
+func TestExampleHasDefaults(t *testing.T) {
+	defaults := map[string]string{}
+	for _, name := range []string{"redshift", "es", "buffer", "ingest", "s3sink"} {
+		maps.Copy(defaults, serviceDefaults(t, configs()[name]))
+	}
+	for _, match := range regexp.MustCompile(`\$\{(HYDRANT_\w+):?-([^}]*)\}`).FindAllStringSubmatch(string(read(t, "compose.yaml")), -1) {
+		defaults[match[1]] = match[2]
+	}
+	defaults["HYDRANT_REVISION"], defaults["HYDRANT_VERSION"] = "unknown", "local"
+	for _, match := range regexp.MustCompile(`(?m)^#(HYDRANT_\w+)=(.*)$`).FindAllStringSubmatch(string(read(t, ".env.example")), -1) {
+		if want, ok := defaults[match[1]]; !ok || match[2] != want {
+			t.Errorf(".env.example has %s, and the default is %q", match[0], want)
+		}
+	}
+}
+
+// serviceDefaults are the values of a service's settings that are not set.
+func serviceDefaults(t *testing.T, config any) map[string]string {
+	t.Helper()
+	defaults := map[string]string{}
+	for _, flag := range flags(t, config) {
+		for _, variable := range flag.Envs {
+			defaults[variable] = flag.Default
+			if flag.IsBool() && flag.Default == "" {
+				defaults[variable] = "false"
+			}
+		}
+	}
+	return defaults
 }
 
 // TestMetricsAreDocumented makes sure that alerts and dashboard ask for metrics that there are.

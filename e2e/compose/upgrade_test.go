@@ -5,40 +5,93 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"hydrant/e2e/internal/checker"
 )
 
 // TestComposeUpgrade goes from one tag of the images to another and back, a service at a time and under load, by the commands of
-// docs/upgrades.md. What is behind the two tags is the same build: that versions with other formats get on with each other is
-// tested in e2e/faults.
+// docs/upgrades.md. While a sink is replaced its destination refuses everything, so that each way it has to go on with what the one
+// before tried in vain. What is behind the two tags is the same build, unless -compose.next names another: that versions with other formats
+// get on with each other is tested in e2e/faults.
 func TestComposeUpgrade(t *testing.T) {
 	if !*run {
 		t.Skip("it needs a container engine: make compose-test")
 	}
-	p := newProject(t, "HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MAX=2s", "COMPOSE_PROFILES=")
-	for _, service := range upgraded() {
-		p.docker(t.Context(), "tag", "hydrant-"+service+":"+*version, "hydrant-"+service+":"+*version+"-next")
-	}
+	p := newProject(t, "HYDRANT_ACK_WAIT="+ackWait.String(), "HYDRANT_RETRY_MAX=2s", "HYDRANT_S3_CREATE_BUCKETS=false")
+	newer := p.nextTag()
 	p.up()
-	one := p.toS3("one")
-	load := p.produce(rand.New(rand.NewPCG(*seed, 1)), one)
+	ways := p.upgradedWays()
+	rng := rand.New(rand.NewPCG(*seed, 1))
+	var loads []*load
+	for _, w := range ways {
+		loads = append(loads, p.produce(rng, w))
+	}
 	p.awaitMore("one")
+	p.goTo(newer, upgraded())
+	p.goTo(*version, reversed(upgraded()))
 
-	p.Env = append(p.Env, "HYDRANT_VERSION="+*version+"-next")
+	p.allDelivered(loads...)
+	for n, w := range ways {
+		report := w.check(loads[n].ledger)
+		p.verdict(report)
+		if report.Ledger.Refused > 0 || report.Ledger.Unknown > 0 {
+			t.Error("calls failed")
+		}
+	}
+}
+
+// nextTag is the tag of what is upgraded to.
+func (p *project) nextTag() string {
+	p.t.Helper()
+	if *next != "" {
+		return *next
+	}
 	for _, service := range upgraded() {
-		p.roll(service, *version+"-next")
-		p.awaitMore("one")
+		p.docker(p.t.Context(), "tag", "hydrant-"+service+":"+*version, "hydrant-"+service+":"+*version+"-next")
 	}
-	p.Env = append(p.Env, "HYDRANT_VERSION="+*version)
-	for _, service := range reversed(upgraded()) {
-		p.roll(service, *version)
-		p.awaitMore("one")
-	}
+	return *version + "-next"
+}
 
-	p.allDelivered(load)
-	report := one.check(load.ledger)
-	p.verdict(report)
-	if report.Ledger.Refused > 0 || report.Ledger.Unknown > 0 {
-		t.Error("calls failed")
+// upgradedWays are to each kind of destination, whose buckets nobody makes anew while they are away.
+func (p *project) upgradedWays() []way {
+	p.t.Helper()
+	for _, bucket := range []string{bucket, staging, failed} {
+		_, err := p.s3().CreateBucket(p.t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
+		p.must(err)
+	}
+	ways := []way{p.toLoggedS3("one"), p.toRedshift("rows")}
+	if *search {
+		ways = append(ways, p.toSearch("documents"))
+	}
+	return ways
+}
+
+// toLoggedS3 makes a delivery stream to S3 with an error log.
+func (p *project) toLoggedS3(stream string) way {
+	p.t.Helper()
+	to := intoBucket(bucket, stream+"/")
+	to.CloudWatchLoggingOptions = &types.CloudWatchLoggingOptions{Enabled: aws.Bool(true)}
+	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: &stream, ExtendedS3DestinationConfiguration: to})
+	return way{streams: []string{stream}, check: func(ledger *checker.Ledger) *checker.Report { return p.checkObjects(ledger, bucket, "") }}
+}
+
+// goTo has every service run with another tag of the images.
+func (p *project) goTo(tag string, services []string) {
+	p.t.Helper()
+	p.Env = append(p.Env, "HYDRANT_VERSION="+tag)
+	refusals := p.refusals()
+	for _, service := range services {
+		if r, ok := refusals[service]; ok {
+			p.rollRefused(service, tag, r)
+		} else {
+			p.roll(service, tag)
+		}
+		p.awaitMore("one")
 	}
 }
 

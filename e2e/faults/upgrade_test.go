@@ -50,7 +50,13 @@ func TestUpgrade(t *testing.T) {
 // inOrder is the documented one: readers before writers.
 func (u *upgrade) inOrder() {
 	stop := u.produce()
+	refusals := u.refusals()
 	for _, kind := range []string{"redshift", "es", "s3sink", "buffer", "ingest"} {
+		if r, ok := refusals[kind]; ok {
+			u.replaceRefused(kind, r)
+			u.awaitDeliveries()
+			continue
+		}
 		for n := range replicas {
 			u.replace(kind, n+1)
 			u.awaitDeliveries()
@@ -176,22 +182,32 @@ func (u *upgrade) replace(kind string, n int) {
 	u.t.Helper()
 	name := fmt.Sprintf("%s-%d", kind, n)
 	u.startNext(kind, name, n)
-	newer := u.parts[name+"-next"]
-	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
-	defer cancel()
-	u.must(newer.WaitReady(ctx, newer.ready))
+	u.awaitReadiness(name + "-next")
 	if kind == "ingest" {
 		u.front()
 	}
-	older, ok := u.parts[name].process.(*proc.Process)
-	if !ok {
-		u.t.Fatalf("%s is no process", name)
-	}
-	u.must(older.Terminate(time.Minute))
+	u.end(name)
 	if kind == "ingest" {
 		delete(u.apis, name)
 		u.front()
 	}
+}
+
+func (u *upgrade) awaitReadiness(name string) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
+	defer cancel()
+	u.must(u.parts[name].WaitReady(ctx, u.parts[name].ready))
+}
+
+// end has a replica end as its user would.
+func (u *upgrade) end(name string) {
+	u.t.Helper()
+	ending, ok := u.parts[name].process.(*proc.Process)
+	if !ok {
+		u.t.Fatalf("%s is no process", name)
+	}
+	u.must(ending.Terminate(time.Minute))
 	delete(u.parts, name)
 }
 

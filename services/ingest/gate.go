@@ -49,6 +49,9 @@ const (
 //
 // While the store cannot be looked at it adds on: JetStream may store and not answer looks, as when it is busy, or has lost the
 // leader of its cluster and not those of the logs. What it adds while nothing is stored at all is counted too, and forgotten at the next look.
+//
+// It also refuses records while a server does not sync them, which happens where NATS is started anew with other settings: what was let
+// in between that and the next look may be lost by a power failure, though it was acknowledged.
 type gate struct {
 	js     jetstream.JetStream
 	broker broker.Config
@@ -95,19 +98,22 @@ func (g *gate) Run(ctx context.Context) error {
 
 // lookState is what was logged last, so that it is logged once.
 type lookState struct {
-	failing, unlimited, refusing bool
+	failing, unlimited, unsynced, refusing bool
 }
 
 func (g *gate) report(said lookState, err error) lookState {
 	figures := g.figures()
-	now := lookState{failing: err != nil, unlimited: err == nil && figures.Limit == 0, refusing: figures.Refusing}
+	now := lookState{failing: err != nil, unlimited: err == nil && figures.Limit == 0, unsynced: figures.Unsynced, refusing: figures.Refusing}
 	if now.failing && !said.failing {
 		g.log.Warn("the JetStream store cannot be looked at", "error", err)
 	}
 	if now.unlimited && !said.unlimited {
 		g.log.Warn("the limit of the JetStream store is not known, so records are not refused before it is full; set --store-bytes (HYDRANT_STORE_BYTES)")
 	}
-	if now.refusing && !said.refusing {
+	if now.unsynced && !said.unsynced {
+		g.log.Error("new records are refused", "error", broker.ErrUnsynced)
+	}
+	if now.refusing && !said.refusing && !now.unsynced {
 		g.log.Error("new records are refused: the JetStream store is almost full", "used", figures.Used, "limit", figures.Limit)
 	}
 	if !now.refusing && said.refusing {
@@ -126,6 +132,9 @@ func (g *gate) admit(d *catalog.DeliveryStream, size int) error {
 	defer g.mu.Unlock()
 	s := g.share(d)
 	s.touched = true
+	if g.store.Unsynced {
+		return unavailable("the NATS server does not sync what it acknowledges, so that it could be lost")
+	}
 	if g.store.Limit > 0 {
 		if used := g.store.Used + g.admitted; used+bytes > g.refuseFrom() {
 			return unavailable(fmt.Sprintf("the store is %d %% full: new records are refused from %d %% on (--store-refuse-percent)%s",
@@ -171,14 +180,16 @@ func (g *gate) share(d *catalog.DeliveryStream) *streamShare {
 // gateFigures is what the gate knows, for metrics.
 type gateFigures struct {
 	Used, Limit int64 // bytes of the JetStream store; a limit of 0 is not known
-	Refusing    bool
+	Unsynced    bool
+	Refusing    bool // for either reason
 }
 
 func (g *gate) figures() gateFigures {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	used := g.store.Used + g.admitted
-	return gateFigures{Used: used, Limit: g.store.Limit, Refusing: g.store.Limit > 0 && used >= g.refuseFrom()}
+	full := g.store.Limit > 0 && used >= g.refuseFrom()
+	return gateFigures{Used: used, Limit: g.store.Limit, Unsynced: g.store.Unsynced, Refusing: full || g.store.Unsynced}
 }
 
 // look takes the store's figures, and those of the delivery streams that may be near their share. What was let in before

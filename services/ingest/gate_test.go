@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/logtest"
 	"hydrant/shared/natstest"
 )
 
@@ -112,6 +114,8 @@ func TestGateStates(t *testing.T) {
 		"full with what came since":   {store: broker.Store{Used: 60 * mb, Limit: 100 * mb}, admitted: 25 * mb, refused: "the store is 85 % full"},
 		"long not seen":               {store: broker.Store{Used: 60 * mb, Limit: 100 * mb}, admitted: 20 * mb, age: time.Minute},
 		"long not seen, full by then": {store: broker.Store{Used: 60 * mb, Limit: 100 * mb}, admitted: 25 * mb, age: time.Minute, refused: "the store is 85 % full: new records are refused from 85 % on (--store-refuse-percent); it could not be looked at for 1m0s"},
+		"unsynced":                    {store: broker.Store{Limit: 100 * mb, Unsynced: true}, refused: "does not sync"},
+		"unsynced, of unknown limit":  {store: broker.Store{Unsynced: true}, refused: "does not sync"},
 		"half its share":              {store: broker.Store{Used: 60 * mb, Limit: 100 * mb}, stored: 25 * mb},
 		"its share":                   {store: broker.Store{Used: 60 * mb, Limit: 100 * mb}, stored: 50 * mb, refused: "delivery stream demo holds 50 % of the store"},
 	}
@@ -132,6 +136,31 @@ func TestGateStates(t *testing.T) {
 				t.Errorf("%d bytes added, error %v", added, err)
 			}
 		})
+	}
+}
+
+// TestGateTellsWhyItRefuses has a store that is not synced for a while, and one that is full.
+func TestGateTellsWhyItRefuses(t *testing.T) {
+	const mb = 1 << 20
+	var log logtest.Lines
+	g := newGate(nil, broker.Config{}, GateConfig{StoreRefusePercent: 85, StreamSharePercent: 50}, slog.New(slog.NewTextHandler(&log, nil)))
+	var said lookState
+	for _, c := range []struct {
+		store broker.Store
+		says  string // and no more
+	}{
+		{broker.Store{Limit: 100 * mb}, ""},
+		{broker.Store{Limit: 100 * mb, Unsynced: true}, "does not sync writes"},
+		{broker.Store{Limit: 100 * mb, Unsynced: true}, ""},
+		{broker.Store{Limit: 100 * mb}, "accepted again"},
+		{broker.Store{Used: 90 * mb, Limit: 100 * mb}, "almost full"},
+	} {
+		before := len(log.String())
+		g.store = c.store
+		said = g.report(said, nil)
+		if got := log.String()[before:]; !strings.Contains(got, c.says) || (got == "") != (c.says == "") || strings.Count(got, "\n") > 1 {
+			t.Errorf("of %+v it says %q", c.store, got)
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func (l *lane) recall(ctx context.Context, q queue, collected []*staging.Object)
 		if kept.Damaged != nil {
 			l.log.Error("what is kept of the object's failures is replaced: it cannot be read", "batch", c.Batch, "error", kept.Damaged)
 		}
-		l.view.Refused.Note(l.failuresThing(), nil)
+		l.view.Refused.Read(l.failuresThing(), l.cfg.RetryMax)
 		objects = append(objects, o)
 	}
 	return objects

@@ -201,6 +201,10 @@ func (r *repeated) forget() {
 	r.last = ""
 }
 
+// errNotConnected is what NATS' client calls a buffer without room, since nothing may wait in it. Why there is no connection is logged
+// by who makes it.
+var errNotConnected = errors.New("not connected to NATS")
+
 // Prepare waits until JetStream answers, checks that it keeps what it acknowledges, and makes the streams and buckets of
 // the installation where they are missing. It returns when ctx ends, when the server's settings are refused, or when all
 // is there.
@@ -221,6 +225,9 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 			return err
 		}
 		doubt.Note(err)
+		if errors.Is(err, nats.ErrReconnectBufExceeded) {
+			err = errNotConnected
+		}
 		if attempt%20 == 0 {
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,12 +50,15 @@ func checkServer(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if silent != nil {
 		log.Warn("whether one of the NATS servers syncs its writes is not checked", "error", silent)
 	}
-	for _, settings := range told {
-		if !settings.Config.SyncAlways {
-			return ErrUnsynced
-		}
+	if !allSync(told) {
+		return ErrUnsynced
 	}
 	return nil
+}
+
+// allSync tells whether what is acknowledged is on disk, by what the servers told.
+func allSync(told []serverSettings) bool {
+	return !slices.ContainsFunc(told, func(s serverSettings) bool { return !s.Config.SyncAlways })
 }
 
 // readServers asks all monitoring addresses at once, and returns what those told that answered, and why others did not.

@@ -127,6 +127,34 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestUsageOfUnsyncedServer has a server that was started anew, and does not sync any more.
+func TestUsageOfUnsyncedServer(t *testing.T) {
+	synced := natstest.Start(t)
+	unsynced := natstest.Start(t, func(o *server.Options) { o.SyncAlways = false })
+	for _, c := range []struct {
+		name   string
+		server *natstest.Server
+		change func(*broker.Config)
+		want   bool
+	}{
+		{"synced", synced, func(*broker.Config) {}, false},
+		{"unsynced", unsynced, func(*broker.Config) {}, true},
+		{"unsynced, with a limit that is set", unsynced, func(c *broker.Config) { c.StoreBytes = 12345 }, true},
+		{"unsynced, allowed", unsynced, func(c *broker.Config) { c.AllowUnsynced = true }, false},
+		{"unsynced, nobody can tell", unsynced, func(c *broker.Config) { c.NATSMonitorURL = "" }, false},
+		{"one of two unsynced", synced, func(c *broker.Config) { c.NATSMonitorURL += "," + config(unsynced).NATSMonitorURL }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(c.server)
+			c.change(&cfg)
+			_, js := connect(t, cfg, quiet)
+			if store, err := broker.Usage(t.Context(), js, cfg); err != nil || store.Unsynced != c.want {
+				t.Errorf("usage is %+v, %v", store, err)
+			}
+		})
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	s := natstest.Start(t)
 	cfg := config(s)

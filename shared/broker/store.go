@@ -14,23 +14,28 @@ import (
 type Store struct {
 	Used  int64 // bytes
 	Limit int64 // bytes; 0 means not known
+
+	// Unsynced is that a server acknowledges what a power failure would lose, and nobody has allowed it: one that was started anew with
+	// other settings than those that services found when they started.
+	Unsynced bool
 }
 
 // Usage returns how full the store is. The limit is the configured one, or the account's, or the server's.
 func Usage(ctx context.Context, js jetstream.JetStream, cfg Config) (Store, error) {
 	store, err := accountUsage(ctx, js, cfg)
-	if err != nil || cfg.NATSMonitorURL == "" || store.Limit > 0 && cfg.StoreBytes == 0 {
+	if err != nil || cfg.NATSMonitorURL == "" {
 		return store, err
 	}
 	told, silent := readServers(ctx, cfg)
 	switch {
+	case store.Limit > 0 && cfg.StoreBytes == 0: // the account's
 	case len(told) > 0:
-		return fullest(told, cfg), nil
-	case store.Limit > 0:
-		return store, nil
-	default:
+		store = fullest(told, cfg)
+	case store.Limit == 0:
 		return Store{}, fmt.Errorf("read the limit of the JetStream store: %w", silent)
 	}
+	store.Unsynced = !cfg.AllowUnsynced && !allSync(told)
+	return store, nil
 }
 
 // accountUsage is the part of one server in what the account holds. JetStream counts each replica there, and against the

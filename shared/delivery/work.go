@@ -119,7 +119,7 @@ func (w *work) deliver(ctx context.Context) {
 		w.fail(ctx, d, stream, classify(ctx, err))
 		return
 	}
-	w.view.Refused.Note(w.lane.thing(), nil)
+	w.view.Refused.Read(w.lane.thing(), w.cfg.MaxDelay)
 	w.succeed(ctx, d, stream, result)
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hydrant/shared/format"
 )
@@ -32,4 +34,26 @@ func TestNobodyIsTold(t *testing.T) {
 	if got := r.List(); len(got) > 0 {
 		t.Errorf("listed are %q", got)
 	}
+}
+
+// TestOneOfSeveral has things of one name, of which some are read while another waits, until that can be read as well.
+func TestOneOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rest = time.Minute
+		var r format.Refused
+		for range 5 {
+			r.Note("a", format.Check(2, 1))
+			<-time.After(rest)
+			r.Read("a", rest)
+			if len(r.List()) != 1 {
+				t.Fatal("it is forgotten while something of it waits")
+			}
+		}
+		<-time.After(rest + 1)
+		r.Read("a", rest)
+		if got := r.List(); len(got) > 0 {
+			t.Errorf("still listed are %q", got)
+		}
+		r.Read("b", rest) // of which nothing was refused
+	})
 }

@@ -194,7 +194,7 @@ func (q *Queue) admit(ctx context.Context, m *nats.Msg, asked time.Time) {
 		q.discard(ctx, m, d)
 		return
 	}
-	q.view.Refused.Note(q.thing(), nil)
+	q.view.Refused.Read(q.thing(), q.cfg.Rest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	o := q.held[d.Batch]
