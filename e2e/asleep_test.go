@@ -9,14 +9,16 @@ import (
 
 	"hydrant/e2e/internal/deploy"
 	"hydrant/shared/names"
+	"hydrant/shared/natstest"
 )
 
 var (
 	asleepTurns = flag.Int("asleep.turns", 2, "how many times a NATS server of the cluster is stopped or cut off under load: each way and each role by turn")
+	asleepFirst = flag.Int("asleep.first", 0, "the turn to begin with")
 	asleepFor   = flag.Duration("asleep.for", 15*time.Second, "how long: longer than the servers take to elect another (9 s) and to give up leading (20 s) is best, longer than connections live without a word (60 s) is long")
 )
 
-// TestServersAsleep has a NATS server stopped, or cut off from the two others, under load, for longer than the others take to
+// TestServersAsleep has a NATS server stopped, or cut off from one or both of the others, under load, for longer than the others take to
 // elect another, and woken or joined again: by turn the one that leads a log, the one that leads the batches, and the one that decides
 // where streams are. What it still believes when it wakes costs nothing: what was acknowledged is delivered, once.
 func TestServersAsleep(t *testing.T) {
@@ -29,13 +31,13 @@ func TestServersAsleep(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*clusterSeed, 1))
 	stop := c.produce(rng, "one", "two")
 	for n := range *asleepTurns {
-		c.disturb(rng, n)
+		c.disturb(rng, *asleepFirst+n)
 	}
 	stop()
 	c.verdict("one", "two")
 }
 
-// disturb stops a server or cuts it off, and waits until it has everything again.
+// disturb stops a server or cuts links of it, and waits until all have everything again.
 func (c *clustered) disturb(rng *rand.Rand, turn int) {
 	c.t.Helper()
 	roles := []struct{ name, why string }{
@@ -43,21 +45,62 @@ func (c *clustered) disturb(rng *rand.Rand, turn int) {
 		{c.leader(names.BatchesStream), "which leads the batches"},
 		{c.metaLeader(), "which decides where streams are"},
 	}
-	ways := []struct {
-		name string
-		do   func(string) func()
-	}{{"stopping", c.Pause}, {"cutting off", c.CutServer}}
 	role, way := roles[turn%len(roles)], ways[turn%len(ways)]
+	other := c.another(rng, role.name)
 	length := *asleepFor + time.Duration(rng.Int64N(int64(5*time.Second)))
-	c.t.Logf("%s %s, %s, for %s", way.name, role.name, role.why, length)
+	c.t.Logf("%s %s, %s, for %s; the other is %s", way.name, role.name, role.why, length, other)
 	before := c.ledger.Counts()
-	undo := way.do(role.name)
+	undo := way.do(c, role.name, other)
 	timer := time.NewTimer(length)
 	<-timer.C
 	during := c.ledger.Counts()
 	undo()
 	deploy.Eventually(c.t, role.name+" is current", func() bool { return c.current() })
 	c.t.Logf("put before, during and until all were current again: %+v, %+v, %+v", before, during, c.ledger.Counts())
+}
+
+// ways are what is done to a server, and to the links between it and another. More of them than there are roles, so that by turn
+// each way comes to each role.
+var ways = []struct {
+	name string
+	do   func(c *clustered, server, other string) (undo func())
+}{
+	{"stopping", func(c *clustered, server, _ string) func() { return c.Pause(server) }},
+	{"cutting from one other", cut((*natstest.Links).CutPair)},
+	{"having one other not hear", cut(func(l *natstest.Links, server, other string) {
+		l.CutWays(func(from, to string) bool { return from == server && to == other })
+	})},
+	{"cutting off", cut(func(l *natstest.Links, server, _ string) { l.Cut(server) })},
+	{"having no other hear", cut(func(l *natstest.Links, server, _ string) {
+		l.CutWays(func(from, _ string) bool { return from == server })
+	})},
+	{"making deaf", cut(func(l *natstest.Links, server, _ string) {
+		l.CutWays(func(_, to string) bool { return to == server })
+	})},
+	{"resetting the connections to one other of", cut((*natstest.Links).Refuse)},
+	{"cutting from one other, with all lost that was sent,", func(c *clustered, server, other string) func() {
+		c.Links().CutPair(server, other)
+		return func() { c.Links().Lose(); c.Links().Heal() }
+	}},
+}
+
+// cut is a way to cut links, which come back with what was sent meanwhile.
+func cut(how func(links *natstest.Links, server, other string)) func(c *clustered, server, other string) func() {
+	return func(c *clustered, server, other string) func() {
+		how(c.Links(), server, other)
+		return c.Links().Heal
+	}
+}
+
+// another is a server other than that one.
+func (c *clustered) another(rng *rand.Rand, server string) string {
+	c.t.Helper()
+	all := c.NATSServers()
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if all[0] != server {
+		return all[0]
+	}
+	return all[1]
 }
 
 // metaLeader is the server that decides where streams are.
