@@ -23,7 +23,7 @@ var (
 // where streams are. What it still believes when it wakes costs nothing: what was acknowledged is delivered, once.
 func TestServersAsleep(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
+	c := startCluster(t, programs, nil)
 	for _, name := range []string{"one", "two"} {
 		create(t, c.Deployment, name, destination(clusterBucket, name+"/", 1))
 	}
@@ -51,12 +51,32 @@ func (c *clustered) disturb(rng *rand.Rand, turn int) {
 	c.t.Logf("%s %s, %s, for %s; the other is %s", way.name, role.name, role.why, length, other)
 	before := c.ledger.Counts()
 	undo := way.do(c, role.name, other)
-	timer := time.NewTimer(length)
-	<-timer.C
+	longest := c.longestSilence(length)
 	during := c.ledger.Counts()
 	undo()
 	deploy.Eventually(c.t, role.name+" is current", func() bool { return c.current() })
 	c.t.Logf("put before, during and until all were current again: %+v, %+v, %+v", before, during, c.ledger.Counts())
+	c.t.Logf("for %s no put was acknowledged", longest)
+}
+
+// longestSilence waits for so long, and returns the longest time in which no producer heard of a put that is stored.
+func (c *clustered) longestSilence(length time.Duration) (longest time.Duration) {
+	end := time.NewTimer(length)
+	defer end.Stop()
+	look := time.NewTicker(500 * time.Millisecond)
+	defer look.Stop()
+	last, since := c.ledger.Counts().Acknowledged, time.Now()
+	for {
+		select {
+		case <-end.C:
+			return longest
+		case now := <-look.C:
+			longest = max(longest, now.Sub(since))
+			if n := c.ledger.Counts().Acknowledged; n != last {
+				last, since = n, now
+			}
+		}
+	}
 }
 
 // ways are what is done to a server, and to the links between it and another. More of them than there are roles, so that by turn

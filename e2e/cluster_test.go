@@ -37,7 +37,7 @@ var (
 // Then the number of replicas is changed there and back under the same load.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
+	c := startCluster(t, programs, nil)
 	c.makeOneOfEach()
 	c.mustHave(3)
 
@@ -65,9 +65,9 @@ type clustered struct {
 
 const clusterBucket = "cluster"
 
-func startCluster(t *testing.T) *clustered {
+func startCluster(t *testing.T, programs deploy.Programs, clocks map[string]time.Duration) *clustered {
 	t.Helper()
-	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Cluster: true, Settings: map[string]string{
+	d := deploy.Start(t, deploy.Processes, programs, deploy.Options{Cluster: true, Clocks: clocks, Settings: map[string]string{
 		"HYDRANT_REPLICAS": "3", "HYDRANT_ACK_WAIT": "5s", "HYDRANT_RETRY_MAX": "2s",
 	}})
 	return &clustered{Deployment: d, t: t, js: d.JetStream(), ledger: checker.NewLedger(), enough: 14}
