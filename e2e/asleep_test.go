@@ -13,8 +13,7 @@ import (
 )
 
 var (
-	asleepTurns = flag.Int("asleep.turns", 2, "how many times a NATS server of the cluster is stopped or cut off under load: each way and each role by turn")
-	asleepFirst = flag.Int("asleep.first", 0, "the turn to begin with")
+	asleepTurns = flag.Int("asleep.turns", 3, "how many times a NATS server of the cluster is stopped or cut off under load: each way and each role by turn, from a turn on that the seed says")
 	asleepFor   = flag.Duration("asleep.for", 15*time.Second, "how long: longer than the servers take to elect another (9 s) and to give up leading (20 s) is best, longer than connections live without a word (60 s) is long")
 )
 
@@ -30,22 +29,28 @@ func TestServersAsleep(t *testing.T) {
 	c.enough = 11 // nine of the installation, and two logs
 	rng := rand.New(rand.NewPCG(*clusterSeed, 1))
 	stop := c.produce(rng, "one", "two")
-	for n := range *asleepTurns {
-		c.disturb(rng, *asleepFirst+n)
-	}
+	c.disturbAll(rng)
 	stop()
 	c.verdict("one", "two")
 }
 
+func (c *clustered) disturbAll(rng *rand.Rand) {
+	c.t.Helper()
+	for n := range uint64(*asleepTurns) {
+		c.disturb(rng, *clusterSeed+n)
+	}
+}
+
 // disturb stops a server or cuts links of it, and waits until all have everything again.
-func (c *clustered) disturb(rng *rand.Rand, turn int) {
+func (c *clustered) disturb(rng *rand.Rand, turn uint64) {
 	c.t.Helper()
 	roles := []struct{ name, why string }{
 		{c.leader("RECORDS_one"), "which leads a log"},
 		{c.leader(names.BatchesStream), "which leads the batches"},
 		{c.metaLeader(), "which decides where streams are"},
 	}
-	role, way := roles[turn%len(roles)], ways[turn%len(ways)]
+	all := ways()
+	role, way := roles[turn%uint64(len(roles))], all[turn%uint64(len(all))]
 	other := c.another(rng, role.name)
 	length := *asleepFor + time.Duration(rng.Int64N(int64(5*time.Second)))
 	c.t.Logf("%s %s, %s, for %s; the other is %s", way.name, role.name, role.why, length, other)
@@ -79,33 +84,38 @@ func (c *clustered) longestSilence(length time.Duration) (longest time.Duration)
 	}
 }
 
-// ways are what is done to a server, and to the links between it and another. More of them than there are roles, so that by turn
-// each way comes to each role.
-var ways = []struct {
+// way is what is done to a server, until it is undone.
+type way struct {
 	name string
 	do   func(c *clustered, server, other string) (undo func())
-}{
-	{"stopping", func(c *clustered, server, _ string) func() { return c.Pause(server) }},
-	{"cutting from one other", cut((*natstest.Links).CutPair)},
-	{"having one other not hear", cut(func(l *natstest.Links, server, other string) {
-		l.CutWays(func(from, to string) bool { return from == server && to == other })
-	})},
-	{"cutting off", cut(func(l *natstest.Links, server, _ string) { l.Cut(server) })},
-	{"having no other hear", cut(func(l *natstest.Links, server, _ string) {
-		l.CutWays(func(from, _ string) bool { return from == server })
-	})},
-	{"making deaf", cut(func(l *natstest.Links, server, _ string) {
-		l.CutWays(func(_, to string) bool { return to == server })
-	})},
-	{"resetting the connections to one other of", cut((*natstest.Links).Refuse)},
-	{"cutting from one other, with all lost that was sent,", func(c *clustered, server, other string) func() {
-		c.Links().CutPair(server, other)
-		return func() { c.Links().Lose(); c.Links().Heal() }
-	}},
+}
+
+// ways are what is done to a server, and to the links between it and another. More of them than there are roles, so that by turn
+// each way comes to each role.
+func ways() []way {
+	return []way{
+		{"cutting off", cut(func(l *natstest.Links, server, _ string) { l.Cut(server) })},
+		{"stopping", func(c *clustered, server, _ string) func() { return c.Pause(server) }},
+		{"cutting from one other", cut((*natstest.Links).CutPair)},
+		{"having one other not hear", cut(func(l *natstest.Links, server, other string) {
+			l.CutWays(func(from, to string) bool { return from == server && to == other })
+		})},
+		{"having no other hear", cut(func(l *natstest.Links, server, _ string) {
+			l.CutWays(func(from, _ string) bool { return from == server })
+		})},
+		{"making deaf", cut(func(l *natstest.Links, server, _ string) {
+			l.CutWays(func(_, to string) bool { return to == server })
+		})},
+		{"resetting the connections to one other of", cut((*natstest.Links).Refuse)},
+		{"cutting from one other, with all lost that was sent,", func(c *clustered, server, other string) func() {
+			c.Links().CutPair(server, other)
+			return func() { c.Links().Lose(); c.Links().Heal() }
+		}},
+	}
 }
 
 // cut is a way to cut links, which come back with what was sent meanwhile.
-func cut(how func(links *natstest.Links, server, other string)) func(c *clustered, server, other string) func() {
+func cut(how func(links *natstest.Links, server, other string)) func(c *clustered, server, other string) (undo func()) {
 	return func(c *clustered, server, other string) func() {
 		how(c.Links(), server, other)
 		return c.Links().Heal

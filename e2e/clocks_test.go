@@ -33,9 +33,7 @@ func TestClocksApart(t *testing.T) {
 	for n := range *clusterKills {
 		c.killServer(rng, 2*(n%2))
 	}
-	for n := range *asleepTurns {
-		c.disturb(rng, *asleepFirst+n)
-	}
+	c.disturbAll(rng)
 	stop()
 	c.verdict("one", "two")
 }
