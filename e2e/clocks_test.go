@@ -27,6 +27,7 @@ func TestClocksApart(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		create(t, c.Deployment, name, destination(clusterBucket, name+"/", 1))
 	}
+	c.apart = *clocksApart
 	c.enough = 11 // nine of the installation, and two logs
 	rng := rand.New(rand.NewPCG(*clusterSeed, 2))
 	stop := c.produce(rng, "one", "two")

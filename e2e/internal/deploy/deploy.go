@@ -371,12 +371,18 @@ func (d *Deployment) Program(name string) string { return d.programs.Path(name) 
 // Eventually waits until yes is true, for at most a minute.
 func Eventually(t testing.TB, what string, yes func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	EventuallyWithin(t, time.Minute, what, yes)
+}
+
+// EventuallyWithin waits until yes is true, for at most so long.
+func EventuallyWithin(t testing.TB, patience time.Duration, what string, yes func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for !yes() {
 		if time.Now().After(deadline) {
-			t.Fatalf("did not happen within a minute: %s", what)
+			t.Fatalf("did not happen within %s: %s", patience, what)
 		}
 		<-ticker.C
 	}
