@@ -133,12 +133,15 @@ func (c *clustered) another(rng *rand.Rand, server string) string {
 	return all[1]
 }
 
-// metaLeader is the server that decides where streams are.
+// metaLeader is the server that decides where streams are, when there is one.
 func (c *clustered) metaLeader() string {
 	c.t.Helper()
 	var state struct {
 		Meta struct{ Leader string } `json:"meta_cluster"`
 	}
-	must(c.t, json.Unmarshal([]byte(c.Monitor("/jsz")), &state))
+	deploy.Eventually(c.t, "there is one that decides where streams are", func() bool {
+		must(c.t, json.Unmarshal([]byte(c.Monitor("/jsz")), &state))
+		return state.Meta.Leader != ""
+	})
 	return state.Meta.Leader
 }

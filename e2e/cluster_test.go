@@ -205,16 +205,19 @@ func (c *clustered) victim(rng *rand.Rand, n int) (name, why string) {
 	}
 }
 
-// leader is the server that leads the first stream with that beginning of a name.
-func (c *clustered) leader(beginning string) string {
+// leader is the server that leads the first stream with that beginning of a name, when there is one: it may just be elected.
+func (c *clustered) leader(beginning string) (name string) {
 	c.t.Helper()
-	for _, info := range c.streams() {
-		if strings.HasPrefix(info.Config.Name, beginning) {
-			return info.Cluster.Leader
+	deploy.Eventually(c.t, beginning+"… has a leader", func() bool {
+		list := c.js.ListStreams(c.t.Context())
+		for info := range list.Info() {
+			if strings.HasPrefix(info.Config.Name, beginning) && info.Cluster != nil {
+				name = info.Cluster.Leader
+			}
 		}
-	}
-	c.t.Fatalf("there is no stream %s…", beginning)
-	return ""
+		return name != ""
+	})
+	return name
 }
 
 // current tells whether every replica of every stream has what its leader has. While there is no leader NATS does not say.
