@@ -72,9 +72,13 @@ faults: may-have-search-nodes ## kill, stop and cut everything under load for DU
 	cd e2e && go test -count=1 -timeout 30m -v -run '^Test(Search|Redshift)?Faults$$' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
 
 .PHONY: sleep
-sleep: ## stop one replica of each service for a minute at named points, and each server of a NATS cluster, and wake it; SEED as above
+sleep: ## stop one replica of each service for a minute at named points, and stop or cut off servers of a NATS cluster in every way; SEED as above
 	cd e2e && go test -count=1 -timeout 10m -v -run WakesAfterAMinute ./faults -faults.minute -faults.seed=$(SEED)
-	cd e2e && go test -count=1 -timeout 20m -v -run TestServersAsleep . -asleep.for=65s -asleep.turns=6 -cluster.seed=$(SEED)
+	cd e2e && go test -count=1 -timeout 25m -v -run TestServersAsleep . -asleep.for=65s -asleep.turns=8 -cluster.seed=$(SEED)
+
+.PHONY: clocks
+clocks: ## have the clocks of NATS servers, and of services, APART (1m) while servers are killed and stopped under load; it builds Go's own packages anew
+	cd e2e && go test -count=1 -timeout 40m -v -run TestClocksApart . -clocks.apart=$(or $(APART),1m) -cluster.seed=$(SEED)
 
 # Hydrant's images, and those of public registries that compose.yaml names: images, or images-offline where no registry can be
 # reached.

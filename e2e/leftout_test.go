@@ -35,6 +35,7 @@ func leftOut() map[string]string {
 		"TestCluster":                    killsServers,
 		"TestIntoCluster":                killsServers,
 		"TestServersAsleep":              killsServers,
+		"TestClocksApart":                killsServers,
 		"TestContainsFinds":              noInstallation,
 		"TestLeftOut":                    noInstallation,
 	}

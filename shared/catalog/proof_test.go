@@ -126,6 +126,14 @@ type clustered struct {
 // cutOff has the document "kept" in the catalog, and cuts off a server that leads it, or one that follows.
 func cutOff(t *testing.T, leads bool) *clustered {
 	t.Helper()
+	c := together(t, leads)
+	c.links.Cut(c.alone.Name())
+	return c
+}
+
+// together is cutOff before the cut.
+func together(t *testing.T, leads bool) *clustered {
+	t.Helper()
 	c, links := natstest.StartLinkedCluster(t, 3)
 	natstest.WaitFor(t, "the catalog is there", func() bool {
 		return broker.Prepare(t.Context(), c.JetStream(), broker.Config{NATSURL: c.URL(), Replicas: 3, Retention: time.Hour, AllowUnsynced: true}, quiet) == nil
@@ -148,7 +156,6 @@ func cutOff(t *testing.T, leads bool) *clustered {
 	})
 	other := all[!leads]
 	here.others = opened(t, other[len(other)-1].JetStream())
-	links.Cut(here.alone.Name())
 	return here
 }
 
@@ -204,7 +211,19 @@ func TestFollowerThatIsCutOff(t *testing.T) {
 	if err := c.view.Freshen(t.Context()); !errors.Is(err, broker.ErrLeaderless) {
 		t.Errorf("fresh by the word of a server that is alone: %v", err)
 	}
-	// One that knows of other servers, as services do, goes to one of them.
+	free := c.free(t)
+	natstest.WaitFor(t, "the view is fresh by way of another server", func() bool {
+		d := free.Get("kept")
+		return free.Freshen(t.Context()) == nil && d != nil && d.Version == 2
+	})
+	c.links.Heal()
+	natstest.WaitFor(t, "there is a leader", func() bool { return c.view.Prove(t.Context()) == nil })
+	c.knows(t, 2)
+}
+
+// free is a view that knows of other servers, as services do, and goes to one of them.
+func (c *clustered) free(t *testing.T) *View {
+	t.Helper()
 	conn, err := nats.Connect(c.alone.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -214,14 +233,23 @@ func TestFollowerThatIsCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, _ := follow(t, opened(t, js), quiet, nil)
+	v, _ := follow(t, opened(t, js), quiet, nil)
+	return v
+}
+
+// A server that hears the others, and is not heard by them, believes that all is well. It is left all the same.
+func TestServerThatIsNotHeard(t *testing.T) {
+	t.Parallel()
+	c := together(t, false)
+	free := c.free(t)
+	natstest.WaitFor(t, "the view is fresh", func() bool { return free.Freshen(t.Context()) == nil })
+	c.links.CutWays(func(from, _ string) bool { return from == c.alone.Name() })
+	c.change(t)
 	natstest.WaitFor(t, "the view is fresh by way of another server", func() bool {
 		d := free.Get("kept")
 		return free.Freshen(t.Context()) == nil && d != nil && d.Version == 2
 	})
 	c.links.Heal()
-	natstest.WaitFor(t, "there is a leader", func() bool { return c.view.Prove(t.Context()) == nil })
-	c.knows(t, 2)
 }
 
 // Of a mark that is stored late, or under another name of the bucket's stream, nothing is proved.

@@ -10,7 +10,7 @@ import (
 
 // Links are the ways between the servers of a cluster, each of which may be cut off from the others.
 type Links struct {
-	between map[[2]string]*Proxy // from, to
+	between map[[2]string]*Proxy // who connects, to whom
 }
 
 // Nowhere is where the servers of a linked cluster say that they can be reached: they are to take the links, not what they
@@ -43,17 +43,48 @@ func (l *Links) From(name string) (addresses []string) {
 
 // Cut cuts a server off from the others, until Heal. Its clients still reach it.
 func (l *Links) Cut(name string) {
+	l.CutWays(func(from, to string) bool { return from == name || to == name })
+}
+
+// CutPair cuts two servers off from each other, until Heal. A third still reaches both.
+func (l *Links) CutPair(one, other string) {
+	l.CutWays(func(from, to string) bool { return from == one && to == other || from == other && to == one })
+}
+
+// CutWays holds back, until Heal, what one server sends to another, for each two of which that is to be so. What those send that are
+// not to be cut arrives.
+func (l *Links) CutWays(cut func(from, to string) bool) {
 	for ends, link := range l.between {
-		if ends[0] == name || ends[1] == name {
-			link.Stall()
+		if cut(ends[0], ends[1]) {
+			link.toServer.stall()
+		}
+		if cut(ends[1], ends[0]) {
+			link.toClient.stall()
 		}
 	}
 }
 
-// Heal brings all links back, with what was sent meanwhile.
+// Refuse resets the connections between two servers, and each that they make, until Heal. What was under way is lost.
+func (l *Links) Refuse(one, other string) {
+	l.between[[2]string{one, other}].Refuse()
+	l.between[[2]string{other, one}].Refuse()
+}
+
+// Lose resets every connection from which something is held back: it is lost, as where a network that is back knows nothing of former
+// connections. It is called before Heal.
+func (l *Links) Lose() {
+	for _, link := range l.between {
+		if link.toServer.isStalled() || link.toClient.isStalled() {
+			link.Refuse()
+		}
+	}
+}
+
+// Heal brings all links back, with what was held back meanwhile.
 func (l *Links) Heal() {
 	for _, link := range l.between {
 		link.Resume()
+		link.Accept()
 	}
 }
 

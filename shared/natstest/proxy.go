@@ -10,18 +10,19 @@ import (
 )
 
 // Proxy stands between clients and a server, or between two servers. While it is stalled it takes what it is sent and passes
-// nothing on, as a network that drops packets or a server that hangs: connections stay open, and nobody is told.
+// nothing on, as a network that drops packets or a server that hangs: connections stay open, and nobody is told. While it
+// refuses, there are no connections, and whoever makes one is told so.
 type Proxy struct {
 	t        testing.TB
 	listener net.Listener
 	target   string
-	flow     sync.RWMutex // held for writing while stalled
+	toServer flow // what clients send
+	toClient flow
 
-	mu      sync.Mutex
-	stalled bool
-	closed  bool
-	conns   []net.Conn
-	copiers sync.WaitGroup
+	mu       sync.Mutex
+	refusing bool // from when it is closed, too
+	conns    []net.Conn
+	copiers  sync.WaitGroup
 }
 
 // Proxy returns a new proxy to the server, which ends with the test.
@@ -51,22 +52,32 @@ func (p *Proxy) Conn() *nats.Conn { p.t.Helper(); return connect(p.t, p.URL()) }
 
 // Stall stops passing on what is sent.
 func (p *Proxy) Stall() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.stalled {
-		p.flow.Lock()
-		p.stalled = true
-	}
+	p.toServer.stall()
+	p.toClient.stall()
 }
 
 // Resume passes on what was sent while stalled, and goes on.
 func (p *Proxy) Resume() {
+	p.toServer.resume()
+	p.toClient.resume()
+}
+
+// Refuse resets all connections, and each that is made until Accept. What was not passed on is lost.
+func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stalled {
-		p.flow.Unlock()
-		p.stalled = false
+	p.refusing = true
+	for _, c := range p.conns {
+		reset(c)
 	}
+	p.conns = nil
+}
+
+// Accept takes connections again.
+func (p *Proxy) Accept() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = false
 }
 
 func (p *Proxy) accept() {
@@ -80,41 +91,34 @@ func (p *Proxy) accept() {
 			_ = client.Close() // as if it had been refused
 			continue
 		}
-		p.mu.Lock()
-		p.conns = append(p.conns, client, server)
-		if p.closed {
-			_, _ = client.Close(), server.Close()
-		}
-		p.mu.Unlock()
-		p.copiers.Go(func() { p.copy(client, server) })
-		p.copiers.Go(func() { p.copy(server, client) })
+		p.connect(client, server)
 	}
 }
 
-// copy passes on what comes until one side is closed, and then closes the other.
-func (p *Proxy) copy(to, from net.Conn) {
-	defer func() { _ = to.Close() }()
-	defer func() { _ = from.Close() }()
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		p.flow.RLock()
-		_, failed := to.Write(buffer[:n])
-		p.flow.RUnlock()
-		if err != nil || failed != nil {
-			return
-		}
+func (p *Proxy) connect(client, server net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refusing {
+		reset(client)
+		reset(server)
+		return
 	}
+	p.conns = append(p.conns, client, server)
+	p.copiers.Go(func() { p.toServer.copy(server, client) })
+	p.copiers.Go(func() { p.toClient.copy(client, server) })
+}
+
+// reset ends a connection as one that the other side knows nothing of.
+func reset(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
 }
 
 func (p *Proxy) close() {
-	p.Resume()
 	_ = p.listener.Close()
-	p.mu.Lock()
-	p.closed = true
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	p.mu.Unlock()
+	p.Refuse()
+	p.Resume()
 	p.copiers.Wait()
 }

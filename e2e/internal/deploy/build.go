@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // Programs are the built binaries, and images.
@@ -16,9 +17,8 @@ type Programs struct {
 	images string // their tag, where containers are what is tested
 }
 
-// Build builds every program into dir; tags are build tags, such as "faults".
-func Build(ctx context.Context, dir, tags string) (Programs, error) {
-	return build(ctx, dir, tags,
+func everything() []string {
+	return []string{
 		"hydrant/hydrant",
 		"hydrant/services/ingest/cmd/hydrant-ingest",
 		"hydrant/services/buffer/cmd/hydrant-buffer",
@@ -27,19 +27,24 @@ func Build(ctx context.Context, dir, tags string) (Programs, error) {
 		"hydrant/services/redshift/cmd/hydrant-redshift",
 		"hydrant/e2e/cmd/redshift-standin",
 		"github.com/nats-io/nats-server/v2",
-	)
+	}
+}
+
+// Build builds every program into dir; tags are build tags, such as "faults".
+func Build(ctx context.Context, dir, tags string) (Programs, error) {
+	return build(ctx, dir, []string{"-tags", tags}, everything()...)
 }
 
 // Images are those with a tag, which have to be there, and the command-line tools, which are built into dir. With them Compose is the
 // only kind that can be started.
 func Images(ctx context.Context, dir, tag string) (Programs, error) {
-	p, err := build(ctx, dir, "toolsonly", "hydrant/hydrant")
+	p, err := build(ctx, dir, []string{"-tags", "toolsonly"}, "hydrant/hydrant")
 	p.images = tag
 	return p, err
 }
 
-func build(ctx context.Context, dir, tags string, packages ...string) (Programs, error) {
-	args := append([]string{"build", "-o", dir + string(filepath.Separator), "-tags", tags}, packages...)
+func build(ctx context.Context, dir string, how []string, packages ...string) (Programs, error) {
+	args := slices.Concat([]string{"build", "-o", dir + string(filepath.Separator)}, how, packages)
 	command := exec.CommandContext(ctx, "go", args...) // #nosec G204 -- its arguments are written here
 	command.Stderr = os.Stderr
 	if err := command.Run(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ type Options struct {
 	Settings   map[string]string
 	StoreBytes int64 // of the JetStream store; 0 means 4 GiB
 	Cluster    bool  // three NATS servers, where parts are processes: nats, nats-2 and nats-3
+	// Clocks are how far the clocks of parts are ahead of the machine's, in whole seconds, where parts are processes that BuildWithClocks built.
+	Clocks map[string]time.Duration
 }
 
 // Deployment is an installation that runs until its test ends.
@@ -252,7 +255,7 @@ func S3Env(addr, dir string) []string {
 func (d *Deployment) start(name, program, ready string, env []string, args ...string) {
 	d.t.Helper()
 	d.parts[name] = proc.StartTest(d.t, proc.Spec{
-		Name: name, Path: d.programs.Path(program), Args: args, Env: env, LogFile: filepath.Join(d.dir, name+".log"),
+		Name: name, Path: d.programs.Path(program), Args: args, Env: slices.Concat(env, d.clock(name)), LogFile: filepath.Join(d.dir, name+".log"),
 	})
 	if ready != "" {
 		d.ready[name] = "http://" + ready
@@ -371,12 +374,18 @@ func (d *Deployment) Program(name string) string { return d.programs.Path(name) 
 // Eventually waits until yes is true, for at most a minute.
 func Eventually(t testing.TB, what string, yes func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	EventuallyWithin(t, time.Minute, what, yes)
+}
+
+// EventuallyWithin waits until yes is true, for at most so long.
+func EventuallyWithin(t testing.TB, patience time.Duration, what string, yes func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for !yes() {
 		if time.Now().After(deadline) {
-			t.Fatalf("did not happen within a minute: %s", what)
+			t.Fatalf("did not happen within %s: %s", patience, what)
 		}
 		<-ticker.C
 	}

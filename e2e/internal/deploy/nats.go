@@ -71,7 +71,7 @@ func (d *Deployment) startNATS() {
 	}
 }
 
-// link puts links between the servers, which CutServer cuts.
+// link puts links between the servers, which a test can cut.
 func (d *Deployment) link() {
 	d.t.Helper()
 	listening := map[string]string{}
@@ -81,12 +81,8 @@ func (d *Deployment) link() {
 	d.links = natstest.NewLinks(d.t, listening)
 }
 
-// CutServer cuts a NATS server of a cluster off from the others; the function it returns brings the links back. Its clients reach it
-// all the time.
-func (d *Deployment) CutServer(name string) (heal func()) {
-	d.links.Cut(name)
-	return d.links.Heal
-}
+// Links are those between the NATS servers of a cluster.
+func (d *Deployment) Links() *natstest.Links { return d.links }
 
 // clusterConfig is what a server has to know of the others; nothing where there are none.
 func (d *Deployment) clusterConfig(s natsServer) []byte {
