@@ -93,7 +93,7 @@ func (d *Deployment) clusterConfig(s natsServer) []byte {
 	for _, address := range d.links.From(s.name) {
 		routes = append(routes, fmt.Sprintf("%q", "nats://"+address))
 	}
-	return fmt.Appendf(nil, "server_name: %q\ncluster { name: hydrant, listen: %q, advertise: %q, routes: [%s] }\n",
+	return fmt.Appendf(nil, "server_name: %q\ncluster { name: hydrant, listen: %q, advertise: %q, ping_interval: 5s, routes: [%s] }\n",
 		s.name, local(s.route), natstest.Nowhere, strings.Join(routes, ", "))
 }
 
