@@ -205,6 +205,9 @@ func (g *gate) look(ctx context.Context) error {
 		return err
 	}
 	g.mu.Lock()
+	if store.Untold {
+		store.Unsynced = g.store.Unsynced // until a server says otherwise
+	}
 	g.store, g.seen = store, time.Now()
 	g.admitted -= before
 	due := g.dueStreams()

@@ -164,6 +164,28 @@ func TestGateTellsWhyItRefuses(t *testing.T) {
 	}
 }
 
+// A server that was found not to sync is believed to sync again when one says so, and not because none answers.
+func TestGateRefusesUntilItIsToldOtherwise(t *testing.T) {
+	t.Parallel()
+	r := newPutRig(t, func(o *server.Options) { o.SyncAlways = false })
+	g := r.gate(8 << 20)
+	for _, c := range []struct {
+		monitor  string
+		unsynced bool
+	}{
+		{r.server.MonitorURL(), true},
+		{"http://127.0.0.1:1", true},
+		{natstest.Start(t).MonitorURL(), false},
+		{"http://127.0.0.1:1", false},
+	} {
+		g.broker.NATSMonitorURL = c.monitor
+		r.must(g.look(t.Context()))
+		if got := g.figures(); got.Unsynced != c.unsynced || got.Refusing != c.unsynced {
+			t.Errorf("asked at %s: %+v", c.monitor, got)
+		}
+	}
+}
+
 // Streams that are idle are forgotten, but for those that are near their share.
 func TestGateForgetsStreams(t *testing.T) {
 	g := newGate(nil, broker.Config{}, GateConfig{StoreRefusePercent: 85, StreamSharePercent: 50}, nil)

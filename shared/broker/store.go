@@ -18,6 +18,7 @@ type Store struct {
 	// Unsynced is that a server acknowledges what a power failure would lose, and nobody has allowed it: one that was started anew with
 	// other settings than those that services found when they started.
 	Unsynced bool
+	Untold   bool // no server says whether it syncs
 }
 
 // Usage returns how full the store is. The limit is the configured one, or the account's, or the server's.
@@ -34,7 +35,7 @@ func Usage(ctx context.Context, js jetstream.JetStream, cfg Config) (Store, erro
 	case store.Limit == 0:
 		return Store{}, fmt.Errorf("read the limit of the JetStream store: %w", silent)
 	}
-	store.Unsynced = !cfg.AllowUnsynced && !allSync(told)
+	store.Unsynced, store.Untold = !cfg.AllowUnsynced && !allSync(told), len(told) == 0
 	return store, nil
 }
 
