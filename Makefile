@@ -83,7 +83,7 @@ clocks: ## have the clocks of NATS servers, and of services, APART (1m) while se
 # Hydrant's images, and those of public registries that compose.yaml names: images, or images-offline where no registry can be
 # reached.
 IMAGES ?= images
-# Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
+# Whether Elasticsearch and OpenSearch are among what is delivered to: where no registry can be reached, their stand-ins need Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
 # The tag of the images that TestComposeUpgrade goes to from HYDRANT_VERSION's, and back; if empty, those under another tag.

@@ -75,15 +75,26 @@ func (p *project) wait(d time.Duration) {
 	}
 }
 
-// chosen are what the test does, of those that are asked for.
+// chosen are what TestCompose does.
 func (p *project) chosen() []step {
 	all := []step{
 		scaled("s3sink"), scaled("ingest"), scaled("buffer"), scaled("redshift"),
 		killedAmongOthers("s3sink"), killedAmongOthers("redshift"), killed("ingest"), killed("buffer"), killed("api"), killed("s3"), killed("nats"),
 	}
-	if *search {
-		all = append(all, scaled("es"), killedAmongOthers("es"))
+	if p.search != "" {
+		all = append(all, p.searchSteps()...)
 	}
+	return p.askedFor(all)
+}
+
+// searchSteps are what is done to the sink of documents, and to where they go.
+func (p *project) searchSteps() []step {
+	return []step{scaled("es"), killedAmongOthers("es"), killed(p.search)}
+}
+
+// askedFor are those steps that are to be done.
+func (p *project) askedFor(all []step) []step {
+	p.t.Helper()
 	all = slices.DeleteFunc(all, func(s step) bool { return !regexp.MustCompile(*steps).MatchString(s.name) })
 	if len(all) == 0 {
 		p.t.Fatalf("there is no step %q", *steps)

@@ -60,7 +60,7 @@ func (p *project) everyFate() []string {
 	}
 	p.create("no-bucket", "none", "")
 	streams := []string{"seen", "no-bucket", "no-database", "no-cluster"}
-	if *search {
+	if p.search != "" {
 		streams = append(streams, p.toSearch("documents").streams...)
 	}
 	p.firstRow()
@@ -70,7 +70,7 @@ func (p *project) everyFate() []string {
 	database := intoTable("none")
 	database.ClusterJDBCURL = aws.String("jdbc:postgresql://nowhere:5439/postgres?sslmode=disable")
 	database.RetryOptions = &types.RedshiftRetryOptions{DurationInSeconds: aws.Int32(3)}
-	cluster := intoIndex("none")
+	cluster := p.intoIndex("none")
 	cluster.ClusterEndpoint = aws.String("http://nowhere:9200")
 	cluster.RetryOptions = &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(3)}
 	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: aws.String("seen"), ExtendedS3DestinationConfiguration: kept})
