@@ -14,6 +14,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// grafanas is Grafana's model of a dashboard as a file of Grafana 12 has it.
+type grafanas = dashboard.Dashboard //nolint:staticcheck // what it is deprecated for is stored otherwise
+
 const dashboardFile = "deploy/grafana/dashboards/hydrant.json"
 
 // TestDashboard makes sure that Grafana's model of a dashboard has everything that is in ours, that nothing is missing which Grafana
@@ -105,7 +108,7 @@ func readYAML(t *testing.T, name string, into any) {
 }
 
 // readDashboard makes sure that it is the same when Grafana's model is written again: then nothing in it is unknown, or left out.
-func readDashboard(t *testing.T) (d dashboard.Dashboard) {
+func readDashboard(t *testing.T) (d grafanas) {
 	t.Helper()
 	plugins.RegisterDefaultPlugins() // or the model does not know what a panel of a type has
 	raw := read(t, dashboardFile)
@@ -143,7 +146,7 @@ func around(lines []string, n int) string {
 	return strings.Join(lines[max(n-3, 0):min(n+3, len(lines))], "\n")
 }
 
-func panels(t *testing.T, d dashboard.Dashboard) (all []*dashboard.Panel) {
+func panels(t *testing.T, d grafanas) (all []*dashboard.Panel) {
 	t.Helper()
 	for _, p := range d.Panels {
 		if p.Panel == nil {
