@@ -17,7 +17,8 @@ import (
 )
 
 // TestComposeSearch has a user who wants documents choose between the two profiles, deliver a first one, and then many while replicas of
-// the sink and the node itself are killed. Each profile is a test of its own, after the other: TestComposeSearch/opensearch is one.
+// the sink and the node itself are killed, and the node's container is replaced. Each profile is a test of its own, after the other:
+// TestComposeSearch/opensearch is one.
 func TestComposeSearch(t *testing.T) {
 	if !*run || !*search {
 		t.Skip("it needs a container engine, and images of Elasticsearch and OpenSearch: make compose-test")
@@ -30,9 +31,12 @@ func TestComposeSearch(t *testing.T) {
 			rng := rand.New(rand.NewPCG(*seed, 2))
 			documents := p.toSearch("documents")
 			l := p.produce(rng, documents)
-			p.drive(rng, p.askedFor(p.searchSteps()), 0)
+			p.drive(rng, p.searchSteps(), 0)
 			p.allDelivered(l)
 			p.verdict(documents.check(l.ledger))
+			if !p.hasFirstDocument() {
+				t.Errorf("%s lost the first document", node)
+			}
 			p.logTakeovers()
 		})
 	}
@@ -48,15 +52,16 @@ func (p *project) firstDocument() {
 		DeliveryStreamName: aws.String("people"), Record: &types.Record{Data: []byte(`{"name": "Ada", "born": 1815}`)},
 	})
 	p.must(err)
-	p.eventually("there is a document", time.Minute, func() bool {
-		for found, err := range p.documents("people") {
-			if err == nil {
-				return string(found.Source) == `{"name": "Ada", "born": 1815}`
-			}
-		}
-		return false // the index is made with its first document
-	})
+	p.eventually("there is a document", time.Minute, p.hasFirstDocument)
 	p.t.Logf("%s has a document", p.info())
+}
+
+// hasFirstDocument finds none in an index that is not made yet, or not any more.
+func (p *project) hasFirstDocument() bool {
+	for found, err := range p.documents("people") {
+		return err == nil && string(found.Source) == `{"name": "Ada", "born": 1815}`
+	}
+	return false
 }
 
 // info is what the node says that it is, which has to be what the profile says.
