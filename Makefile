@@ -113,7 +113,7 @@ compose-suite: ## run the end-to-end suite against compose.yaml; COMPOSE_SUITE='
 
 .PHONY: compose-run
 compose-run: $(NATSCLI)
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.next=$(NEXT) -compose.steps="$(STEPS)"
+	cd e2e && go test -count=1 -timeout 40m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.next=$(NEXT) -compose.steps="$(STEPS)"
 
 .PHONY: compose-suite-run
 compose-suite-run: $(VENV)/ready $(NODE)/ready $(NATSCLI)
