@@ -83,7 +83,7 @@ clocks: ## have the clocks of NATS servers, and of services, APART (1m) while se
 # Hydrant's images, and those of public registries that compose.yaml names: images, or images-offline where no registry can be
 # reached.
 IMAGES ?= images
-# Whether Elasticsearch is among what is delivered to: where no registry can be reached, its stand-in needs Java 21.
+# Whether Elasticsearch and OpenSearch are among what is delivered to: where no registry can be reached, their stand-ins need Java 21.
 SEARCH_LEG ?= true
 COMPOSE_RUN ?= TestCompose
 # The tag of the images that TestComposeUpgrade goes to from HYDRANT_VERSION's, and back; if empty, those under another tag.
@@ -113,7 +113,7 @@ compose-suite: ## run the end-to-end suite against compose.yaml; COMPOSE_SUITE='
 
 .PHONY: compose-run
 compose-run: $(NATSCLI)
-	cd e2e && go test -count=1 -timeout 30m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.next=$(NEXT) -compose.steps="$(STEPS)"
+	cd e2e && go test -count=1 -timeout 40m -v -run '$(COMPOSE_RUN)' ./compose -compose.run -compose.version=$(TAG) -compose.duration=$(DURATION) -compose.seed=$(SEED) -compose.search=$(SEARCH_LEG) -compose.next=$(NEXT) -compose.steps="$(STEPS)"
 
 .PHONY: compose-suite-run
 compose-suite-run: $(VENV)/ready $(NODE)/ready $(NATSCLI)

@@ -27,7 +27,7 @@ var (
 	next     = flag.String("compose.next", "", "tag of the images that are upgraded to and back from; if empty, the same images under another tag")
 	seed     = flag.Uint64("compose.seed", 1, "seed of what is done at random")
 	steps    = flag.String("compose.steps", "", "do those steps alone whose names match this, such as 'of several'")
-	search   = flag.Bool("compose.search", true, "deliver to Elasticsearch too")
+	search   = flag.Bool("compose.search", true, "deliver to Elasticsearch too, and to OpenSearch")
 )
 
 const (
@@ -49,7 +49,7 @@ func TestCompose(t *testing.T) {
 	p.firstObject()
 	p.firstRow()
 	ways := []way{p.toS3("one", "two"), p.toRedshift("rows")}
-	if *search {
+	if p.search != "" {
 		ways = append(ways, p.toSearch("documents"))
 	}
 

@@ -52,6 +52,13 @@ func killed(service string) step {
 	}}
 }
 
+// replaced has another container in place of a service's only one, as for another version of its image, on the same volume.
+func replaced(service string) step {
+	return step{"replace " + service, func(p *project, _ *rand.Rand) {
+		p.compose(p.t.Context(), "up", "--detach", "--wait", "--force-recreate", "--no-deps", service)
+	}}
+}
+
 // scaled changes how many replicas there are of a service, from 1 to 3.
 func scaled(service string) step {
 	return step{"scale " + service, func(p *project, rng *rand.Rand) {
@@ -75,20 +82,25 @@ func (p *project) wait(d time.Duration) {
 	}
 }
 
-// chosen are what the test does, of those that are asked for.
+// chosen are what TestCompose does, of those that are asked for.
 func (p *project) chosen() []step {
 	all := []step{
 		scaled("s3sink"), scaled("ingest"), scaled("buffer"), scaled("redshift"),
 		killedAmongOthers("s3sink"), killedAmongOthers("redshift"), killed("ingest"), killed("buffer"), killed("api"), killed("s3"), killed("nats"),
 	}
-	if *search {
-		all = append(all, scaled("es"), killedAmongOthers("es"))
+	if p.search != "" {
+		all = append(all, p.searchSteps()...)
 	}
 	all = slices.DeleteFunc(all, func(s step) bool { return !regexp.MustCompile(*steps).MatchString(s.name) })
 	if len(all) == 0 {
 		p.t.Fatalf("there is no step %q", *steps)
 	}
 	return all
+}
+
+// searchSteps are what is done to the sink of documents, and to where they go.
+func (p *project) searchSteps() []step {
+	return []step{scaled("es"), killedAmongOthers("es"), killed(p.search), replaced(p.search)}
 }
 
 // drive does every step once, and then any of them, at random, for as long as it is told. In the end everything is running.

@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"encoding/json"
 	"io"
 	"maps"
 	"os"
@@ -215,31 +214,6 @@ func documentedMetrics(t *testing.T) func(string) bool {
 	}
 	form := regexp.MustCompile("^(" + strings.Join(forms, "|") + ")$")
 	return form.MatchString
-}
-
-// TestDashboard makes sure that what Grafana is given can be read, and that no two panels are one.
-func TestDashboard(t *testing.T) {
-	var dashboard struct {
-		UID    string
-		Panels []struct {
-			ID      int
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	if err := json.Unmarshal(read(t, "deploy/grafana/dashboards/hydrant.json"), &dashboard); err != nil {
-		t.Fatal(err)
-	}
-	ids := map[int]bool{}
-	for _, panel := range dashboard.Panels {
-		if ids[panel.ID] || len(panel.Targets) == 0 {
-			t.Errorf("panel %d, %q, is there twice or asks for nothing", panel.ID, panel.Title)
-		}
-		ids[panel.ID] = true
-	}
-	if dashboard.UID != "hydrant" || len(ids) == 0 {
-		t.Errorf("it is %q with %d panels", dashboard.UID, len(ids))
-	}
 }
 
 func read(t *testing.T, name string) []byte {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +17,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 
 	"hydrant/e2e/internal/composed"
 )
 
-// TestComposeMonitoring has Prometheus find every replica, however many there are, answer each question of the dashboard, and
-// raise the alert of a service that is gone. Grafana itself is not started: its dashboard is these questions.
+// TestComposeMonitoring has Prometheus find every replica, however many there are, answer each question of the dashboard and of the
+// alerts, and raise the alert of a service that is gone. Grafana itself is not started: its dashboard is these questions.
 func TestComposeMonitoring(t *testing.T) {
 	if !*run {
 		t.Skip("it needs a container engine: make compose-test")
@@ -37,12 +39,13 @@ func TestComposeMonitoring(t *testing.T) {
 	m.finds(map[string]int{"ingest": 2, "buffer": 1, "s3sink": 3, "es": 1, "redshift": 1, "api": 1})
 
 	streams := p.everyFate()
-	for _, expr := range dashboardQueries(t) {
-		p.eventually("an answer to "+expr, 3*time.Minute, func() bool {
+	for _, q := range append(dashboardQuestions(t), alertQuestions(t)...) {
+		p.eventually("an answer to "+q.expr, 3*time.Minute, func() bool {
 			p.putOneToEach(streams)
-			return len(m.query(expr)) > 0
+			return q.answeredBy(t, m.query(q.expr))
 		})
 	}
+	m.offers(readDashboard(t).Templating.List[0], streams)
 	for _, alert := range []string{"HydrantRecordsSetAside", "HydrantRecordsExpired", "HydrantRecordsExpireSoon", "HydrantDeliveryFails"} {
 		p.eventually(alert, 2*time.Minute, func() bool { return m.raises(alert, "") })
 	}
@@ -60,7 +63,7 @@ func (p *project) everyFate() []string {
 	}
 	p.create("no-bucket", "none", "")
 	streams := []string{"seen", "no-bucket", "no-database", "no-cluster"}
-	if *search {
+	if p.search != "" {
 		streams = append(streams, p.toSearch("documents").streams...)
 	}
 	p.firstRow()
@@ -70,7 +73,7 @@ func (p *project) everyFate() []string {
 	database := intoTable("none")
 	database.ClusterJDBCURL = aws.String("jdbc:postgresql://nowhere:5439/postgres?sslmode=disable")
 	database.RetryOptions = &types.RedshiftRetryOptions{DurationInSeconds: aws.Int32(3)}
-	cluster := intoIndex("none")
+	cluster := p.intoIndex("none")
 	cluster.ClusterEndpoint = aws.String("http://nowhere:9200")
 	cluster.RetryOptions = &types.AmazonopensearchserviceRetryOptions{DurationInSeconds: aws.Int32(3)}
 	p.createStream(&firehose.CreateDeliveryStreamInput{DeliveryStreamName: aws.String("seen"), ExtendedS3DestinationConfiguration: kept})
@@ -95,24 +98,55 @@ func (p *project) putOneToEach(streams []string) {
 	}
 }
 
-// dashboardQueries are what the panels ask, as Grafana asks it, of all delivery streams and one minute.
-func dashboardQueries(t *testing.T) (all []string) {
+// question is what Prometheus is asked.
+type question struct {
+	expr   string
+	labels []string // that each series of the answer has
+}
+
+// dashboardQuestions are what the panels ask, as Grafana asks it, of all delivery streams and one minute. A legend is made of labels.
+func dashboardQuestions(t *testing.T) (all []question) {
 	t.Helper()
-	var dashboard struct {
-		Panels []struct{ Targets []struct{ Expr string } }
-	}
-	if err := json.Unmarshal(read(t, "deploy/grafana/dashboards/hydrant.json"), &dashboard); err != nil {
-		t.Fatal(err)
-	}
-	for _, panel := range dashboard.Panels {
-		for _, target := range panel.Targets {
-			if !*search && regexp.MustCompile("delivery_to_elasticsearch_(records|bytes|data_freshness)").MatchString(target.Expr) {
-				continue // nothing is delivered there
-			}
-			all = append(all, strings.NewReplacer("$__rate_interval", "1m", "$stream", ".*").Replace(target.Expr))
+	for _, query := range queries(t) {
+		if !*search && regexp.MustCompile("delivery_to_elasticsearch_(records|bytes|data_freshness)").MatchString(query.Expr) {
+			continue // nothing is delivered there
 		}
+		q := question{expr: strings.NewReplacer("$__rate_interval", "1m", "$stream", ".*").Replace(query.Expr)}
+		for _, label := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(*query.LegendFormat, -1) {
+			q.labels = append(q.labels, label[1])
+		}
+		all = append(all, q)
 	}
 	return all
+}
+
+// alertQuestions are those of the alerts, which are answered whether there is something to raise or not: then by 0.
+func alertQuestions(t *testing.T) (all []question) {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []struct{ Expr string } }
+	}
+	readYAML(t, "deploy/prometheus/rules.yml", &file)
+	for _, rule := range file.Groups[0].Rules {
+		all = append(all, question{expr: regexp.MustCompile(" (==|<|>) ").ReplaceAllString(rule.Expr, " $1 bool ")})
+	}
+	if len(all) == 0 {
+		t.Fatal("there are no alerts")
+	}
+	return all
+}
+
+// answeredBy tells whether there are series, and makes sure that they have the labels.
+func (q question) answeredBy(t *testing.T, answer []sample) bool {
+	t.Helper()
+	for _, s := range answer {
+		for _, label := range q.labels {
+			if s.Metric[label] == "" {
+				t.Errorf("%s answers with %v, without %s", q.expr, s.Metric, label)
+			}
+		}
+	}
+	return len(answer) > 0
 }
 
 // prometheus is that of a project.
@@ -139,6 +173,22 @@ func (m prometheus) query(expr string) []sample {
 		m.p.t.Fatalf("%s: %s", expr, answer.Error)
 	}
 	return answer.Data.Result
+}
+
+// offers makes sure that a variable of the dashboard can be set to each of the delivery streams.
+func (m prometheus) offers(v dashboard.VariableModel, streams []string) {
+	m.p.t.Helper()
+	asked := regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`).FindStringSubmatch(*v.Definition)
+	if asked == nil {
+		m.p.t.Fatalf("the variable %s is %s", v.Name, *v.Definition)
+	}
+	var answer struct{ Data []string }
+	m.get("label/"+asked[2]+"/values?match[]="+asked[1], &answer)
+	for _, stream := range streams {
+		if !slices.Contains(answer.Data, stream) {
+			m.p.t.Errorf("the variable %s is one of %v, and not %s", v.Name, answer.Data, stream)
+		}
+	}
 }
 
 // finds waits until there are as many replicas as there should be, and all of them are scraped.

@@ -10,8 +10,9 @@ import (
 // project is an installation as compose.yaml has it, with what this suite delivers to beside it.
 type project struct {
 	*composed.Project
-	t     *testing.T
-	scale map[string]int // which is the project's
+	t      *testing.T
+	scale  map[string]int // which is the project's
+	search string         // the service that documents go to, by its name in compose.yaml; "" if there is none
 
 	apiAddr, s3Addr, natsAddr, redshiftAddr, searchAddr string
 
@@ -21,20 +22,24 @@ type project struct {
 // newProject starts nothing. Whatever becomes of the test, nothing of the project is left.
 func newProject(t *testing.T, settings ...string) *project {
 	t.Helper()
-	redshift, search := composed.FreeAddr(t), composed.FreeAddr(t)
-	own := []string{"HYDRANT_PUBLISH_REDSHIFT=" + redshift, "HYDRANT_PUBLISH_ELASTICSEARCH=" + search, "COMPOSE_PROFILES=" + profiles()}
-	p := composed.New(t, *version, append(own, settings...)...)
-	return &project{
-		Project: p, t: t, scale: p.Scale,
-		apiAddr: p.API, s3Addr: p.S3, natsAddr: p.NATS, redshiftAddr: redshift, searchAddr: search,
+	if *search {
+		return newProjectOf(t, "elasticsearch", "redshift,elasticsearch", settings...)
 	}
+	return newProjectOf(t, "", "redshift", settings...)
 }
 
-func profiles() string {
-	if *search {
-		return "redshift,elasticsearch"
+func newProjectOf(t *testing.T, search, profiles string, settings ...string) *project {
+	t.Helper()
+	redshift, node := composed.FreeAddr(t), composed.FreeAddr(t)
+	own := []string{
+		"COMPOSE_PROFILES=" + profiles, "HYDRANT_PUBLISH_REDSHIFT=" + redshift,
+		"HYDRANT_PUBLISH_ELASTICSEARCH=" + node, "HYDRANT_PUBLISH_OPENSEARCH=" + node, // of which there is one at most
 	}
-	return "redshift"
+	p := composed.New(t, *version, append(own, settings...)...)
+	return &project{
+		Project: p, t: t, scale: p.Scale, search: search,
+		apiAddr: p.API, s3Addr: p.S3, natsAddr: p.NATS, redshiftAddr: redshift, searchAddr: node,
+	}
 }
 
 func (p *project) up() {

@@ -23,7 +23,7 @@ type refusal struct {
 // refusals are those of each sink that there is.
 func (p *project) refusals() map[string]refusal {
 	all := map[string]refusal{"s3sink": p.bucketGone("one"), "redshift": p.tableGone("rows")}
-	if *search {
+	if p.search != "" {
 		all["es"] = p.indexBlocked("documents")
 	}
 	return all

@@ -65,7 +65,7 @@ func (p *project) upgradedWays() []way {
 		p.must(err)
 	}
 	ways := []way{p.toLoggedS3("one"), p.toRedshift("rows")}
-	if *search {
+	if p.search != "" {
 		ways = append(ways, p.toSearch("documents"))
 	}
 	return ways
