@@ -83,8 +83,7 @@ func TestThereAndBack(t *testing.T) {
 	mustHave(t, js, 1)
 
 	// One that is killed after its first step has decided for what is made from then on.
-	half := &change{js: js, replicas: 3, out: io.Discard}
-	if err := half.begin(t.Context()); err != nil {
+	if err := begin(t.Context(), js, 3); err != nil {
 		t.Fatal(err)
 	}
 	later := names.Log{Stream: "later", ID: names.NewStreamID()}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/internal/inspect"
@@ -50,7 +49,7 @@ type Clock struct {
 }
 
 // report collects everything there is to show.
-func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg broker.Config, c *collector) (Report, error) {
+func report(ctx context.Context, js jetstream.JetStream, cfg broker.Config, c *collector) (Report, error) {
 	now := c.options.Now()
 	legs, err := c.collect(ctx)
 	if err != nil {
@@ -60,6 +59,7 @@ func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg br
 	if err != nil {
 		return Report{}, err
 	}
+	conn := js.Conn()
 	return Report{
 		Time:         now.UTC(),
 		SinceSeconds: int64(c.options.Since / time.Second),
