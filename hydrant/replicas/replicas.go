@@ -50,6 +50,7 @@ const lookEvery = time.Second
 // Run changes the number, and returns when everything has it; or shows what there is.
 func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 	var found *looked
+	var refusal error
 	js, err := c.Patience.Open(ctx, c.NATS, "hydrant replicas", func(js jetstream.JetStream) error {
 		now, err := broker.Replicas(ctx, js)
 		switch {
@@ -58,7 +59,10 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 		case err != nil:
 			return err
 		case c.Count != 0:
-			return begin(ctx, js, c.Count)
+			if err = begin(ctx, js, c.Count); !inspect.Unanswered(err) {
+				refusal, err = err, nil
+			}
+			return err
 		}
 		found, err = look(ctx, js, now)
 		return err
@@ -67,6 +71,9 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer js.Conn().Close()
+	if refusal != nil {
+		return refusal
+	}
 	if c.Count == 0 {
 		return show(found, stdout)
 	}
@@ -126,10 +133,10 @@ func begin(ctx context.Context, js jetstream.JetStream, replicas int) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case errors.As(err, new(*jetstream.APIError)):
-		return fmt.Errorf("%d replicas: NATS refuses (nothing was changed): %w", replicas, err)
-	default:
+	case inspect.Unanswered(err):
 		return fmt.Errorf("%d replicas: whether that has begun is not known, repeat it: %w", replicas, err)
+	default:
+		return fmt.Errorf("%d replicas: NATS refuses (nothing was changed): %w", replicas, err)
 	}
 }
 

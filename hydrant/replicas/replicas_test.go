@@ -147,7 +147,7 @@ func TestRefused(t *testing.T) {
 	}
 	installation(t, alone.JetStream(), cfg)
 	err := c.Run(t.Context(), io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "replicas > 1 not supported in non-clustered mode") || !strings.Contains(err.Error(), "nothing was changed") {
+	if err == nil || !strings.HasPrefix(err.Error(), "3 replicas: NATS refuses (nothing was changed): ") || !strings.Contains(err.Error(), "replicas > 1 not supported in non-clustered mode") {
 		t.Errorf("one server, three replicas: %v", err)
 	}
 	if shown := run(t, cfg, 0); !strings.Contains(shown, "replicas of the installation: 1") || !strings.Contains(shown, "all current") {

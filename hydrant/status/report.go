@@ -151,7 +151,7 @@ func (c Clock) String() string {
 	if c.AheadSeconds < 0 {
 		direction = "behind"
 	}
-	by := text.Duration(time.Duration(math.Abs(c.AheadSeconds) * float64(time.Second)))
+	by := text.Duration(time.Duration(math.Round(math.Abs(c.AheadSeconds))) * time.Second)
 	return fmt.Sprintf("the clock of NATS server %s is %s %s this machine's: have both set by network time; where clocks are a minute apart and more, "+
 		"repeated calls may be stored twice", c.Server, by, direction)
 }

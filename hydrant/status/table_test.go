@@ -100,7 +100,7 @@ func TestSummary(t *testing.T) {
 
 // Servers whose clocks are apart are named under the table, the others not.
 func TestClocksApart(t *testing.T) {
-	report := Report{Clocks: []Clock{{"n1", 9.9}, {"n2", 125}, {"n3", -10}, {"n4", 0}}}
+	report := Report{Clocks: []Clock{{"n1", 9.9}, {"n2", 124.998}, {"n3", -10}, {"n4", 0}}}
 	var out bytes.Buffer
 	if err := report.render(&out); err != nil {
 		t.Fatal(err)

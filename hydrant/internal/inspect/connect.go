@@ -43,7 +43,7 @@ func connect(ctx context.Context, cfg broker.Config, program string) (*nats.Conn
 	if err != nil {
 		explained := unreachable(WithoutUser(cfg.NATSURL), err)
 		if connectionPasses(err) {
-			return nil, unanswered{explained}
+			return nil, passing{explained}
 		}
 		return nil, explained
 	}

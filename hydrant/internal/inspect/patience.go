@@ -48,7 +48,7 @@ func (p Patience) Open(ctx context.Context, cfg broker.Config, program string, a
 	for {
 		js, err := open(ctx, cfg, program, ask)
 		passed := time.Since(begun)
-		if err == nil || passed >= p.Timeout || !errors.As(err, new(unanswered)) {
+		if err == nil || passed >= p.Timeout || !errors.As(err, new(passing)) {
 			return js, err
 		}
 		if !told && passed >= tellBehind {
@@ -69,10 +69,10 @@ func (p Patience) tell(line string) {
 	_, _ = fmt.Fprintln(to, "hydrant:", line)
 }
 
-// unanswered is an explained error of which another attempt may know nothing.
-type unanswered struct{ error }
+// passing is an explained error that another attempt may not meet.
+type passing struct{ error }
 
-func (u unanswered) Unwrap() error { return u.error }
+func (p passing) Unwrap() error { return p.error }
 
 func open(ctx context.Context, cfg broker.Config, program string, ask func(jetstream.JetStream) error) (jetstream.JetStream, error) {
 	conn, err := connect(ctx, cfg, program)
@@ -88,8 +88,8 @@ func open(ctx context.Context, cfg broker.Config, program string, ask func(jetst
 	}
 	conn.Close()
 	explained := Explain(err, WithoutUser(cfg.NATSURL))
-	if passes(err) {
-		return nil, unanswered{explained}
+	if Unanswered(err) {
+		return nil, passing{explained}
 	}
 	return nil, explained
 }
@@ -100,8 +100,8 @@ func connectionPasses(err error) bool {
 	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF) || errors.As(err, &network)
 }
 
-// passes tells the same of a request's error.
-func passes(err error) bool {
+// Unanswered tells that a request had no answer, or the one that there cannot be any for now.
+func Unanswered(err error) bool {
 	for _, known := range []error{
 		nats.ErrNoResponders, nats.ErrTimeout, context.DeadlineExceeded, errStalled, broker.ErrLeaderless, jetstream.ErrJetStreamNotEnabled,
 		nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrConnectionClosed,
