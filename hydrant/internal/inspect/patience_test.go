@@ -34,7 +34,7 @@ type opened struct {
 }
 
 // openLater has it open, and look for the installation's catalog, while the test does something else.
-func openLater(t *testing.T, ctx context.Context, url string) *opened {
+func openLater(ctx context.Context, t *testing.T, url string) *opened {
 	t.Helper()
 	o := &opened{ended: make(chan error, 1)}
 	go func() {
@@ -85,7 +85,7 @@ func TestOpenWaitsForAServer(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	s.Stop()
-	o := openLater(t, t.Context(), s.URL())
+	o := openLater(t.Context(), t, s.URL())
 	o.mustTell(t, "no NATS at "+s.URL()+": is Hydrant running?")
 	s.Restart()
 	o.mustEnd(t, ErrNoInstallation)
@@ -115,7 +115,7 @@ func TestOpenWaitsForAnElection(t *testing.T) {
 		}
 		return err != nil
 	})
-	o := openLater(t, t.Context(), c.URL())
+	o := openLater(t.Context(), t, c.URL())
 	o.mustTell(t, "JetStream at ")
 	c.Servers[0].Restart()
 	o.mustEnd(t, nil)
@@ -124,7 +124,7 @@ func TestOpenWaitsForAnElection(t *testing.T) {
 func TestOpenEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	o := openLater(t, ctx, "nats://127.0.0.1:1")
+	o := openLater(ctx, t, "nats://127.0.0.1:1")
 	o.mustTell(t, "is Hydrant running?")
 	cancel()
 	o.mustEnd(t, context.Canceled)
