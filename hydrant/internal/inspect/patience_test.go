@@ -116,7 +116,7 @@ func TestOpenWaitsForAnElection(t *testing.T) {
 		return err != nil
 	})
 	o := openLater(t.Context(), t, c.URL())
-	o.mustTell(t, "JetStream at ")
+	o.mustTell(t, " at "+c.URL()) // does not answer, or says that it cannot for now
 	c.Servers[0].Restart()
 	o.mustEnd(t, nil)
 }
