@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
 	"hydrant/e2e/internal/deploy"
+	"hydrant/shared/broker"
 )
 
 var clocksApart = flag.Duration("clocks.apart", 0, "have the clocks of two NATS servers of a cluster that far apart, that of the third between them, and those of the services from one end to the other")
@@ -28,6 +32,7 @@ func TestClocksApart(t *testing.T) {
 		create(t, c.Deployment, name, destination(clusterBucket, name+"/", 1))
 	}
 	c.apart = *clocksApart
+	c.mustTellClocks(half)
 	c.enough = 11 // nine of the installation, and two logs
 	rng := rand.New(rand.NewPCG(*clusterSeed, 2))
 	stop := c.produce(rng, "one", "two")
@@ -37,4 +42,26 @@ func TestClocksApart(t *testing.T) {
 	c.disturbAll(rng)
 	stop()
 	c.verdict("one", "two")
+}
+
+// mustTellClocks waits until ingest's metric has each server's clock, as ingest and one server are ahead by half, another is as much behind,
+// and the third is right, as the machine is; and until the tool tells an operator of the two that are not.
+func (c *clustered) mustTellClocks(half time.Duration) {
+	c.t.Helper()
+	shown := regexp.MustCompile(`hydrant_nats_clock_ahead_seconds\{server="([^"]+)",service="ingest"\} (\S+)`)
+	want := fmt.Sprint(map[string]time.Duration{"nats": -half, "nats-2": 0, "nats-3": -2 * half})
+	deploy.EventuallyWithin(c.t, 5*time.Minute, "ingest shows "+want, func() bool {
+		got := map[string]time.Duration{}
+		for _, m := range shown.FindAllStringSubmatch(c.Get("/metrics"), -1) {
+			seconds, err := strconv.ParseFloat(m[2], 64)
+			must(c.t, err)
+			got[m[1]] = time.Duration(seconds * float64(time.Second)).Round(time.Second) // less by what asking took
+		}
+		return fmt.Sprint(got) == want
+	})
+	if half < broker.ClocksApart {
+		return
+	}
+	told := regexp.MustCompile(`^[^:]* the clock of NATS server nats-2 is \S+ ahead of this machine's: [^:]* the clock of NATS server nats-3 is \S+ behind this machine's: [^:]*; store: `)
+	deploy.Eventually(c.t, "status tells", func() bool { return told.MatchString(words(c.hydrant("status"))) })
 }

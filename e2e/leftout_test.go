@@ -17,6 +17,7 @@ const (
 	toSearchNode   = "delivers to a search node on this machine's loopback, which containers do not reach: e2e/compose does so under load"
 	toWarehouse    = "delivers to a PostgreSQL on this machine's loopback, which containers do not reach: e2e/compose does so under load"
 	killsServers   = "ends, stops or cuts off NATS servers of a cluster and asks the others, which compose.cluster.yaml does not publish: see TestComposeCluster and TestComposeIntoCluster of e2e/compose"
+	stopsServer    = "stops the NATS server with SIGSTOP, and asks it from outside"
 	noInstallation = "starts no installation"
 )
 
@@ -36,6 +37,7 @@ func leftOut() map[string]string {
 		"TestIntoCluster":                killsServers,
 		"TestServersAsleep":              killsServers,
 		"TestClocksApart":                killsServers,
+		"TestToolsAskOn":                 stopsServer,
 		"TestContainsFinds":              noInstallation,
 		"TestLeftOut":                    noInstallation,
 	}

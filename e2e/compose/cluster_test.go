@@ -39,8 +39,8 @@ func clusterFiles() []string {
 func (p *project) mustBeKeptThrice() {
 	p.t.Helper()
 	p.eventually("three replicas of everything, all current", 2*time.Minute, func() bool {
-		said, err := p.Ask(p.t.Context(), "replicas")
-		p.t.Log(said, err)
+		said := p.Ask(p.t.Context(), "replicas")
+		p.t.Log(said)
 		return strings.Contains(said, "replicas of the installation: 3\n") && strings.Contains(said, ", 0 with another number of replicas than 3, all current")
 	})
 }

@@ -27,7 +27,7 @@ func TestComposeIntoCluster(t *testing.T) {
 	p.compose(t.Context(), "up", "--detach", "--wait", "nats", "nats-2", "nats-3")
 	terminal.Restore(t, server, "../../docs/operations.md")
 	p.compose(t.Context(), "up", "--detach", "--wait")
-	t.Log(p.compose(t.Context(), "run", "--rm", "--no-deps", "hydrant", "replicas", "3"))
+	t.Log(p.Ask(t.Context(), "replicas", "3"))
 
 	p.mustBeKeptThrice()
 	p.awaitMore("one")

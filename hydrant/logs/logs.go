@@ -30,7 +30,8 @@ const (
 
 // Command is the sub-command's settings.
 type Command struct {
-	NATS broker.Config `embed:""`
+	NATS     broker.Config    `embed:""`
+	Patience inspect.Patience `embed:""`
 
 	Stream    names.Stream  `arg:"" name:"stream" help:"Delivery stream whose error logs are shown."`
 	LogStream string        `name:"log-stream" help:"Show this log stream alone, such as S3Delivery, ElasticsearchDelivery or BackupDelivery."`
@@ -48,7 +49,7 @@ func (c Command) Validate() error {
 	if c.Last < 0 {
 		return fmt.Errorf("--last (HYDRANT_LAST): %d is not accepted; use 0 or more", c.Last)
 	}
-	return c.NATS.Validate()
+	return errors.Join(c.NATS.Validate(), c.Patience.Validate())
 }
 
 // Run prints the entries, and with --follow those that come, until ctx ends, which then is no error.
@@ -63,32 +64,21 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 func done(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (c Command) run(ctx context.Context, stdout io.Writer) error {
-	conn, err := inspect.Connect(ctx, c.NATS, "hydrant logs")
+	var d *catalog.DeliveryStream
+	var r *reader
+	var entries []entry
+	js, err := c.Patience.Open(ctx, c.NATS, "hydrant logs", func(js jetstream.JetStream) (err error) {
+		if d, err = c.deliveryStream(ctx, js); err != nil {
+			return err
+		}
+		r = newReader(js, c)
+		entries, err = r.since(ctx, time.Now().Add(-c.Since))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	return inspect.Explain(c.show(ctx, js, stdout), inspect.WithoutUser(c.NATS.NATSURL))
-}
-
-func (c Command) show(ctx context.Context, js jetstream.JetStream, stdout io.Writer) error {
-	documents, err := inspect.Catalog(ctx, js)
-	if err != nil {
-		return err
-	}
-	d, err := inspect.DeliveryStream(ctx, documents, c.Stream)
-	if err != nil {
-		return err
-	}
-	r := newReader(js, c)
-	entries, err := r.since(ctx, time.Now().Add(-c.Since))
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	if left := len(entries) - c.Last; c.Last > 0 && left > 0 {
 		entries = entries[left:]
 	}
@@ -96,6 +86,14 @@ func (c Command) show(ctx context.Context, js jetstream.JetStream, stdout io.Wri
 		return err
 	}
 	return c.follow(ctx, r, stdout)
+}
+
+func (c Command) deliveryStream(ctx context.Context, js jetstream.JetStream) (*catalog.DeliveryStream, error) {
+	documents, err := inspect.Catalog(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	return inspect.DeliveryStream(ctx, documents, c.Stream)
 }
 
 // begin prints what there is, and what a person should know of what there is not.

@@ -30,7 +30,8 @@ const (
 
 // Command is the sub-command's settings.
 type Command struct {
-	NATS broker.Config `embed:""`
+	NATS     broker.Config    `embed:""`
+	Patience inspect.Patience `embed:""`
 
 	Stream  names.Stream  `arg:"" optional:"" name:"stream" help:"Delivery stream whose metrics are shown. Without one, those of the account."`
 	Since   time.Duration `name:"since" default:"1h" help:"How far back."`
@@ -51,25 +52,21 @@ func (c Command) Validate() error {
 	case c.Metric != "" && !regexp.MustCompile(metricForm).MatchString(c.Metric):
 		return fmt.Errorf("--metric (HYDRANT_METRIC): %q is not accepted; use a name such as IncomingBytes or PutRecord.Latency", c.Metric)
 	}
-	return c.NATS.Validate()
+	return errors.Join(c.NATS.Validate(), c.Patience.Validate())
 }
 
 // Run prints the metrics once.
 func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 	c.ASCII = c.ASCII || !utf8Locale(os.Getenv)
-	conn, err := inspect.Connect(ctx, c.NATS, "hydrant metrics")
+	var r Report
+	js, err := c.Patience.Open(ctx, c.NATS, "hydrant metrics", func(js jetstream.JetStream) (err error) {
+		r, err = c.collect(ctx, js, time.Now())
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	r, err := c.collect(ctx, js, time.Now())
-	if err != nil {
-		return inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
-	}
+	js.Conn().Close()
 	return c.print(stdout, r)
 }
 

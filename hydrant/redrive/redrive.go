@@ -27,8 +27,9 @@ import (
 
 // Command is the sub-command's settings.
 type Command struct {
-	NATS broker.Config        `embed:""`
-	S3   objectstore.Settings `embed:""`
+	NATS     broker.Config        `embed:""`
+	Patience inspect.Patience     `embed:""`
+	S3       objectstore.Settings `embed:""`
 
 	Stream names.Stream  `arg:"" name:"stream" help:"Delivery stream whose failed records are delivered anew."`
 	Since  time.Duration `name:"since" help:"How far back to look, such as 24h: for what was set aside within that time. Without it, and without --from, for all."`
@@ -57,7 +58,7 @@ func (c Command) Validate() error {
 	case c.Limit < 0:
 		return fmt.Errorf("--limit (HYDRANT_LIMIT): %d is not accepted; use 0 or more", c.Limit)
 	}
-	return errors.Join(c.NATS.Validate(), c.S3.Validate(), c.Clusters.Validate())
+	return errors.Join(c.NATS.Validate(), c.Patience.Validate(), c.S3.Validate(), c.Clusters.Validate())
 }
 
 // Run delivers, and tells what became of it. Its error says also that something is left.
@@ -65,20 +66,16 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 	if c.Progress == nil {
 		c.Progress = os.Stderr
 	}
-	conn, err := inspect.Connect(ctx, c.NATS, "hydrant redrive")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
 	log := slog.New(slog.NewTextHandler(c.Progress, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	stream, err := c.read(ctx, js, log)
+	var stream *catalog.DeliveryStream
+	js, err := c.Patience.Open(ctx, c.NATS, "hydrant redrive", func(js jetstream.JetStream) (err error) {
+		stream, err = c.read(ctx, js, log)
+		return err
+	})
 	if err != nil {
-		return inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
+		return err
 	}
+	defer js.Conn().Close()
 	if why := nothingToDo(stream); why != "" {
 		_, err := fmt.Fprintln(stdout, why)
 		return err
@@ -93,7 +90,8 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 // read returns the delivery stream. Where nothing says which S3 server is meant, and one is embedded in the installation, it is that.
 //
 // What a run before this one delivered is known where that delivered it to. So it is proved that the document is the newest, unless
-// nothing is to be delivered.
+// nothing is to be delivered. The proof is a mark, of which a second one, by a repeat, says nothing to anybody; nothing else
+// is written to NATS.
 func (c *Command) read(ctx context.Context, js jetstream.JetStream, log *slog.Logger) (*catalog.DeliveryStream, error) {
 	documents, err := inspect.Catalog(ctx, js)
 	if err != nil {

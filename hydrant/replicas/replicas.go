@@ -30,7 +30,8 @@ import (
 
 // Command is the sub-command's settings.
 type Command struct {
-	NATS broker.Config `embed:""`
+	NATS     broker.Config    `embed:""`
+	Patience inspect.Patience `embed:""`
 
 	Count int `arg:"" optional:"" name:"count" help:"Keep everything on this many servers: 1, 3 or 5. Without, show how it is."`
 }
@@ -40,7 +41,7 @@ func (c Command) Validate() error {
 	if c.Count != 0 && c.Count != 1 && c.Count != 3 && c.Count != 5 {
 		return fmt.Errorf("count: %d is not accepted; use 1, 3 or 5", c.Count)
 	}
-	return c.NATS.Validate()
+	return errors.Join(c.NATS.Validate(), c.Patience.Validate())
 }
 
 // lookEvery is how long a change waits before it looks again at what was not done.
@@ -48,34 +49,39 @@ const lookEvery = time.Second
 
 // Run changes the number, and returns when everything has it; or shows what there is.
 func (c Command) Run(ctx context.Context, stdout io.Writer) error {
-	conn, err := inspect.Connect(ctx, c.NATS, "hydrant replicas")
+	var found *looked
+	var refusal error
+	js, err := c.Patience.Open(ctx, c.NATS, "hydrant replicas", func(js jetstream.JetStream) error {
+		now, err := broker.Replicas(ctx, js)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return inspect.ErrNoInstallation
+		case err != nil:
+			return err
+		case c.Count != 0:
+			if err = begin(ctx, js, c.Count); !inspect.Unanswered(err) {
+				refusal, err = err, nil
+			}
+			return err
+		}
+		found, err = look(ctx, js, now)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	now, err := broker.Replicas(ctx, js)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return inspect.ErrNoInstallation
-	}
-	if err != nil {
-		return inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
+	defer js.Conn().Close()
+	if refusal != nil {
+		return refusal
 	}
 	if c.Count == 0 {
-		return show(ctx, js, now, stdout)
+		return show(found, stdout)
 	}
 	return (&change{js: js, replicas: c.Count, out: stdout}).run(ctx)
 }
 
-func show(ctx context.Context, js jetstream.JetStream, replicas int, out io.Writer) error {
-	l, err := look(ctx, js, replicas)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "replicas of the installation: %d\n%s\n", replicas, l)
+func show(l *looked, out io.Writer) error {
+	_, err := fmt.Fprintf(out, "replicas of the installation: %d\n%s\n", l.replicas, l)
 	if err != nil || l.done() {
 		return err
 	}
@@ -101,9 +107,6 @@ type change struct {
 }
 
 func (c *change) run(ctx context.Context) error {
-	if err := c.begin(ctx); err != nil {
-		return err
-	}
 	for {
 		done, err := c.pass(ctx)
 		switch {
@@ -123,13 +126,18 @@ func (c *change) run(ctx context.Context) error {
 	}
 }
 
-// begin changes the number by which everything that is made goes. What it answers is what the cluster can do.
-func (c *change) begin(ctx context.Context) error {
-	_, err := broker.SetReplicas(ctx, c.js, broker.CatalogStream, c.replicas)
-	if err == nil || ctx.Err() != nil {
+// begin changes the number by which everything that is made goes. What it answers is what the cluster can do. To repeat it, where the
+// answer was lost, sets the same number.
+func begin(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	_, err := broker.SetReplicas(ctx, js, broker.CatalogStream, replicas)
+	switch {
+	case err == nil || ctx.Err() != nil:
 		return err
+	case inspect.Unanswered(err):
+		return fmt.Errorf("%d replicas: whether that has begun is not known, repeat it: %w", replicas, err)
+	default:
+		return fmt.Errorf("%d replicas: NATS refuses (nothing was changed): %w", replicas, err)
 	}
-	return fmt.Errorf("%d replicas: NATS refuses (nothing was changed): %w", c.replicas, err)
 }
 
 // pass sets the number where it is another, and tells whether everything had it and was current before.

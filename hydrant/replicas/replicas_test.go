@@ -83,8 +83,7 @@ func TestThereAndBack(t *testing.T) {
 	mustHave(t, js, 1)
 
 	// One that is killed after its first step has decided for what is made from then on.
-	half := &change{js: js, replicas: 3, out: io.Discard}
-	if err := half.begin(t.Context()); err != nil {
+	if err := begin(t.Context(), js, 3); err != nil {
 		t.Fatal(err)
 	}
 	later := names.Log{Stream: "later", ID: names.NewStreamID()}
@@ -148,7 +147,7 @@ func TestRefused(t *testing.T) {
 	}
 	installation(t, alone.JetStream(), cfg)
 	err := c.Run(t.Context(), io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "replicas > 1 not supported in non-clustered mode") || !strings.Contains(err.Error(), "nothing was changed") {
+	if err == nil || !strings.HasPrefix(err.Error(), "3 replicas: NATS refuses (nothing was changed): ") || !strings.Contains(err.Error(), "replicas > 1 not supported in non-clustered mode") {
 		t.Errorf("one server, three replicas: %v", err)
 	}
 	if shown := run(t, cfg, 0); !strings.Contains(shown, "replicas of the installation: 1") || !strings.Contains(shown, "all current") {

@@ -88,15 +88,15 @@ func behindCursor(l look, r *row, shard names.Shard) uint64 {
 
 func (c *collector) readBuffered(ctx context.Context, l look, r *row, shard names.Shard, limit uint64) error {
 	log := names.Log{Stream: r.Stream, Shard: shard, ID: r.ID}
-	if _, there := l.logs[log.JetStream()]; !there {
-		r.logMissing(shard)
+	_, listed := l.logs[log.JetStream()]
+	if !listed && !c.isThere(ctx, r, log) {
 		return nil
 	}
 	if err := l.cursors[names.BatchesSubject(r.Leg.Leg, r.Stream, shard)].err; err != nil {
 		r.problem(err.Error())
 		return nil
 	}
-	if behindCursor(l, r, shard) == 0 {
+	if listed && behindCursor(l, r, shard) == 0 {
 		return nil
 	}
 	// Without a cursor the leg begins at the first record that arrived after it was made, as the buffer does.
@@ -113,11 +113,19 @@ func (c *collector) readBuffered(ctx context.Context, l look, r *row, shard name
 	return err
 }
 
-// logMissing notes that a log is not there. While the delivery stream is made or deleted that is as it should be.
-func (r *row) logMissing(shard names.Shard) {
-	if r.Status == "ACTIVE" {
-		r.problem(fmt.Sprintf("the record log of shard %d is missing", shard))
+// isThere tells whether a log can be read that was not listed, as one is not that nobody leads, and notes why not. While the delivery stream is
+// made or deleted it is as it should be that there is none.
+func (c *collector) isThere(ctx context.Context, r *row, log names.Log) bool {
+	_, err := c.js.Stream(ctx, log.JetStream())
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if r.Status == "ACTIVE" {
+			r.problem(fmt.Sprintf("the record log of shard %d is missing", log.Shard))
+		}
+	case err != nil:
+		r.problem(fmt.Sprintf("the record log of shard %d does not answer, and what is buffered there is not counted: %v", log.Shard, err))
 	}
+	return err == nil
 }
 
 func (r *row) addBuffered(m *nats.Msg, meta *nats.MsgMetadata) error {

@@ -78,7 +78,9 @@ func (l look) addConsumers(ctx context.Context, of jetstream.Stream) error {
 func (l look) readLogs(ctx context.Context, js jetstream.JetStream) error {
 	logs := js.ListStreams(ctx, jetstream.WithStreamListSubject(names.AllRecords))
 	for info := range logs.Info() {
-		l.logs[info.Config.Name] = info.State
+		if info.Cluster == nil || info.Cluster.Leader != "" { // one of servers that are all gone is listed as if it were empty
+			l.logs[info.Config.Name] = info.State
+		}
 	}
 	return logs.Err()
 }

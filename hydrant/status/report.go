@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/hydrant/internal/inspect"
@@ -23,6 +23,7 @@ type Report struct {
 	SinceSeconds    int64     `json:"since_seconds"` // delivered, set aside and expired are counted for so long
 	NATS            Server    `json:"nats"`
 	Store           Store     `json:"store"`
+	Clocks          []Clock   `json:"clocks,omitempty"` // of the NATS servers that tell
 	DeliveryStreams int       `json:"delivery_streams"` // among the legs
 	Legs            []Leg     `json:"legs"`
 }
@@ -41,8 +42,14 @@ type Store struct {
 	Problem    string `json:"problem,omitempty"`
 }
 
+// Clock is by how much the clock of a NATS server is ahead of this machine's, at least; below 0 where it is behind.
+type Clock struct {
+	Server       string  `json:"server"`
+	AheadSeconds float64 `json:"ahead_seconds"`
+}
+
 // report collects everything there is to show.
-func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg broker.Config, c *collector) (Report, error) {
+func report(ctx context.Context, js jetstream.JetStream, cfg broker.Config, c *collector) (Report, error) {
 	now := c.options.Now()
 	legs, err := c.collect(ctx)
 	if err != nil {
@@ -52,6 +59,7 @@ func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg br
 	if err != nil {
 		return Report{}, err
 	}
+	conn := js.Conn()
 	return Report{
 		Time:         now.UTC(),
 		SinceSeconds: int64(c.options.Since / time.Second),
@@ -59,6 +67,7 @@ func report(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, cfg br
 			Name: conn.ConnectedServerName(), Version: conn.ConnectedServerVersion(), URL: inspect.WithoutUser(conn.ConnectedUrl()),
 		},
 		Store:           store,
+		Clocks:          clocks(broker.Clocks(ctx, js, cfg)),
 		DeliveryStreams: countStreams(legs),
 		Legs:            legs,
 	}, nil
@@ -76,6 +85,14 @@ func readStore(ctx context.Context, js jetstream.JetStream, cfg broker.Config) (
 	return Store{UsedBytes: usage.Used, LimitBytes: usage.Limit, Problem: problem}, err
 }
 
+func clocks(told []broker.Clock) []Clock {
+	all := make([]Clock, len(told))
+	for i, c := range told {
+		all[i] = Clock{c.Server, c.Ahead.Seconds()}
+	}
+	return all
+}
+
 func countStreams(legs []Leg) int {
 	seen := map[names.Stream]bool{}
 	for _, l := range legs {
@@ -88,6 +105,14 @@ func countStreams(legs []Leg) int {
 func (r Report) render(w io.Writer) error {
 	if err := Render(w, r.Legs, r.Time); err != nil {
 		return err
+	}
+	for _, c := range r.Clocks {
+		if !c.apart() {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "\n%s\n", text.Wrapped(c.String(), lineWidth)); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", text.Wrapped(r.summary(), lineWidth))
 	return err
@@ -116,6 +141,19 @@ func (s Store) String() string {
 	default:
 		return fmt.Sprintf("%s, limit not known (--store-bytes or --nats-monitor-url tells it)", text.Size(s.UsedBytes))
 	}
+}
+
+func (c Clock) apart() bool { return math.Abs(c.AheadSeconds) >= broker.ClocksApart.Seconds() }
+
+// String says how far apart the clocks are, and what to do.
+func (c Clock) String() string {
+	direction := "ahead of"
+	if c.AheadSeconds < 0 {
+		direction = "behind"
+	}
+	by := text.Duration(time.Duration(math.Round(math.Abs(c.AheadSeconds))) * time.Second)
+	return fmt.Sprintf("the clock of NATS server %s is %s %s this machine's: have both set by network time; where clocks are a minute apart and more, "+
+		"repeated calls may be stored twice", c.Server, by, direction)
 }
 
 // span24 writes a setting without the zeros that a duration's own form ends with.

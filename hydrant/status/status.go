@@ -11,15 +11,16 @@
 //
 // Not guaranteed: that a look is one instant. Between its first and its last request records arrive and expire.
 //
-// What fails: without NATS, or on one without an installation, an error says so within seconds; a document or descriptor
-// that cannot be read is a note on its leg, and the others are shown; NATS that goes away while --watch runs is shown and
-// asked again.
+// What fails: on a NATS without an installation an error says so at once. Where NATS or JetStream does not answer it asks for --timeout,
+// and then says so. A document or descriptor that cannot be read is a note on its leg, and the others are shown; NATS that goes away while
+// --watch runs is shown and asked again.
 package status
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -38,7 +39,8 @@ const longestSince = 14 * 24 * time.Hour
 
 // Command is the sub-command's settings.
 type Command struct {
-	NATS broker.Config `embed:""`
+	NATS     broker.Config    `embed:""`
+	Patience inspect.Patience `embed:""`
 
 	Streams       []names.Stream `arg:"" optional:"" name:"stream" help:"Delivery streams to show. All, if none is named."`
 	Since         time.Duration  `name:"since" default:"24h" help:"How far back delivered, set aside and expired records are counted."`
@@ -55,7 +57,7 @@ func (c Command) Validate() error {
 	if c.WatchInterval < 100*time.Millisecond {
 		return fmt.Errorf("--watch-interval (HYDRANT_WATCH_INTERVAL): %s is not accepted; use 100ms or more", c.WatchInterval)
 	}
-	return c.NATS.Validate()
+	return errors.Join(c.NATS.Validate(), c.Patience.Validate())
 }
 
 // Run prints the state once, or with --watch until ctx ends, which then is no error.
@@ -70,26 +72,23 @@ func (c Command) Run(ctx context.Context, stdout io.Writer) error {
 func done(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (c Command) run(ctx context.Context, stdout io.Writer) error {
-	conn, err := inspect.Connect(ctx, c.NATS, "hydrant status")
+	var found *collector
+	var r Report
+	js, err := c.Patience.Open(ctx, c.NATS, "hydrant status", func(js jetstream.JetStream) (err error) {
+		found = newCollector(js, Options{Streams: c.Streams, Since: c.Since})
+		r, err = report(ctx, js, c.NATS, found)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	collector := newCollector(js, Options{Streams: c.Streams, Since: c.Since})
-	look := func() (Report, error) {
-		r, err := report(ctx, conn, js, c.NATS, collector)
-		return r, inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
-	}
-	r, err := look()
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	if !c.Watch {
 		return c.print(r, stdout, false)
+	}
+	look := func() (Report, error) {
+		r, err := report(ctx, js, c.NATS, found)
+		return r, inspect.Explain(err, inspect.WithoutUser(c.NATS.NATSURL))
 	}
 	return c.watch(ctx, r, look, stdout)
 }

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +73,34 @@ func TestRunOnce(t *testing.T) {
 	in.must(decoder.Decode(&report))
 	if report.DeliveryStreams != 4 || len(report.Legs) != 4 || report.Store.UsedBytes == 0 || report.Store.LimitBytes == 0 {
 		t.Errorf("report is %+v", report)
+	}
+}
+
+// A server whose clock is two minutes behind is said to be, by its monitoring page.
+func TestRunWithClocksApart(t *testing.T) {
+	in := newInstallation(t)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"server_name":"n2","now":%q,"config":{"max_storage":1}}`, time.Now().Add(-2*time.Minute).UTC().Format(time.RFC3339Nano))
+	}))
+	defer page.Close()
+	run := func(monitors string) Report {
+		var report Report
+		natstest.WaitFor(t, "all servers tell in time", func() bool {
+			command := Command{NATS: in.cfg, Since: time.Hour, JSON: true}
+			command.NATS.NATSMonitorURL = monitors
+			var out bytes.Buffer
+			in.must(command.Run(t.Context(), &out))
+			report = Report{}
+			in.must(json.Unmarshal(out.Bytes(), &report))
+			return len(report.Clocks) > strings.Count(monitors, ",")
+		})
+		return report
+	}
+	if r := run(in.cfg.NATSMonitorURL + "," + page.URL); len(r.Clocks) != 2 || r.Clocks[0].Server != "n2" || !r.Clocks[0].apart() || r.Clocks[1].apart() {
+		t.Errorf("clocks are %+v", r.Clocks)
+	}
+	if r := run("http://127.0.0.1:1"); len(r.Clocks) != 1 || r.Clocks[0].apart() {
+		t.Errorf("where nobody answers at the monitoring address clocks are %+v", r.Clocks)
 	}
 }
 

@@ -97,3 +97,17 @@ func TestSummary(t *testing.T) {
 		})
 	}
 }
+
+// Servers whose clocks are apart are named under the table, the others not.
+func TestClocksApart(t *testing.T) {
+	report := Report{Clocks: []Clock{{"n1", 9.9}, {"n2", 124.998}, {"n3", -10}, {"n4", 0}}}
+	var out bytes.Buffer
+	if err := report.render(&out); err != nil {
+		t.Fatal(err)
+	}
+	const network = "this machine's: have both set by network time; where clocks are a minute apart and more, repeated calls may be stored twice "
+	want := "the clock of NATS server n2 is 2m05s ahead of " + network + "the clock of NATS server n3 is 10s behind " + network + "0 delivery streams;"
+	if got := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(got, want) || strings.Count(got, "the clock of") != 2 {
+		t.Errorf("got\n%s", &out)
+	}
+}

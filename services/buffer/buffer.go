@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/clocks"
 	"hydrant/shared/members"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
@@ -61,6 +62,7 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	clocks  *clocks.Watch
 
 	session session.Session
 }
@@ -76,7 +78,11 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, log: rt.Log, metrics: m, session: session.Session{Refused: rt.Refused}}, nil
+	watch, err := clocks.New("buffer", rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, log: rt.Log, metrics: m, clocks: watch, session: session.Session{Refused: rt.Refused}}, nil
 }
 
 // Ready implements service.Service.
@@ -118,6 +124,7 @@ func (s *Service) serve(ctx context.Context, open session.Handles, batches jetst
 	running.Go(func() { view.Run(ctx, func(names.Stream) { work.look() }) })
 	running.Go(func() { group.Run(ctx, work.look) })
 	running.Go(func() { trimmer.run(ctx) })
+	running.Go(func() { s.clocks.Run(ctx, js, s.cfg.NATS) })
 	work.run(ctx)
 	// The others are told of the end, if NATS answers: a request that it does not answer ends with the connection.
 	late := time.AfterFunc(farewell, conn.Close)

@@ -28,6 +28,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
@@ -157,10 +158,14 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	watch, err := clocks.New(program, rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
+	}
 	return &Service{
 		cfg: cfg, log: rt.Log, metrics: newMetrics(rt.Metrics, points),
 		parts: objectstore.NewBuffers(cfg.Settings), buffers: newBuffers(cfg.requests(), cfg.BulkSize),
-		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log, Refused: rt.Refused},
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Clocks: watch, Log: rt.Log, Refused: rt.Refused},
 	}, nil
 }
 

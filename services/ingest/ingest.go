@@ -31,6 +31,7 @@ import (
 
 	"hydrant/services/ingest/internal/model"
 	"hydrant/shared/broker"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/names"
 	"hydrant/shared/service"
@@ -83,6 +84,7 @@ type Service struct {
 	registry prometheus.Registerer
 	metrics  *apiMetrics
 	points   *datapoints.Recorder
+	clocks   *clocks.Watch
 	listener net.Listener
 	server   *webServer
 	session  session.Session
@@ -105,7 +107,11 @@ func New(cfg Config, runtime service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: runtime.Log, registry: runtime.Metrics, points: points, model: constraints, resumeAfter: resumeAfter,
+	watch, err := clocks.New("ingest", runtime.Metrics, runtime.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, log: runtime.Log, registry: runtime.Metrics, points: points, clocks: watch, model: constraints, resumeAfter: resumeAfter,
 		session: session.Session{Refused: runtime.Refused}}
 	metrics, err := newAPIMetrics(runtime.Metrics, memory, points, s.exists)
 	if err != nil {
@@ -190,6 +196,7 @@ func (s *Service) serveFrom(ctx context.Context, open session.Handles) error {
 	s.server.operations.Store(&operations)
 	return service.RunAll(ctx, gate.Run, puts.Run,
 		func(ctx context.Context) error { return s.points.Run(ctx, open.Conn) },
+		func(ctx context.Context) error { s.clocks.Run(ctx, js, s.cfg.NATS); return nil },
 		func(ctx context.Context) error { view.Run(ctx, a.changed); return nil },
 		func(ctx context.Context) error { refresher.run(ctx); return nil },
 		func(ctx context.Context) error { cycle.run(ctx); return nil },

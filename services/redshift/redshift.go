@@ -28,6 +28,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/members"
@@ -135,6 +136,7 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 	points  *datapoints.Recorder
+	clocks  *clocks.Watch
 	parts   *objectstore.Buffers
 
 	session session.Session
@@ -151,8 +153,12 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	watch, err := clocks.New("redshift", rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
+	}
 	return &Service{
-		cfg: cfg, log: rt.Log, points: points, metrics: newMetrics(rt.Metrics, points), parts: objectstore.NewBuffers(cfg.Settings),
+		cfg: cfg, log: rt.Log, points: points, clocks: watch, metrics: newMetrics(rt.Metrics, points), parts: objectstore.NewBuffers(cfg.Settings),
 		session: session.Session{Refused: rt.Refused},
 	}, nil
 }
@@ -196,6 +202,7 @@ func (s *Service) serve(ctx context.Context, js jetstream.JetStream, view *catal
 	running.Go(func() { view.Run(background, func(name names.Stream) { lanes.changed(ctx, name) }) })
 	// Nobody asks who the members are but the operator: a lane has the turn, or waits for it.
 	running.Go(func() { group.Run(background, func() {}) })
+	running.Go(func() { s.clocks.Run(background, js, s.cfg.NATS) })
 	running.Go(func() { _ = s.points.Run(background, js.Conn()) }) // it ends with the context, and for no other reason
 	lanes.run(ctx)
 	d.errors.Close(ctx)

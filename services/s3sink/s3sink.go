@@ -28,6 +28,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
@@ -143,9 +144,13 @@ func New(cfg Config, rt service.Runtime) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	watch, err := clocks.New(program, rt.Metrics, rt.Log)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		cfg: cfg, log: rt.Log, buffers: objectstore.NewBuffers(cfg.Settings), metrics: map[names.Leg]*delivery.Metrics{},
-		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Log: rt.Log, Refused: rt.Refused},
+		sink: sink.Sink{Program: program, NATS: cfg.NATS, Points: points, Clocks: watch, Log: rt.Log, Refused: rt.Refused},
 	}
 	for _, l := range legs() {
 		s.metrics[l.name] = delivery.NewMetrics(l.metrics, rt.Metrics, points)

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -53,17 +54,19 @@ func IsHydrants(stream string) bool {
 	if _, isLog := names.ParseLog(stream); isLog {
 		return true
 	}
+	return slices.Contains(ownStreams(), stream)
+}
+
+// ownStreams are the names of the streams of an installation, but those of logs.
+func ownStreams() []string {
+	var own []string
 	for _, s := range streamConfigs(Config{}, 0) {
-		if s.Name == stream {
-			return true
-		}
+		own = append(own, s.Name)
 	}
 	for _, b := range bucketConfigs() {
-		if "KV_"+b.Bucket == stream {
-			return true
-		}
+		own = append(own, "KV_"+b.Bucket)
 	}
-	return false
+	return own
 }
 
 // CreateLog makes a log with as many replicas as the installation has. It is no error if it is there, from another process or a

@@ -79,29 +79,34 @@ func readServers(ctx context.Context, cfg Config) (told []serverSettings, silent
 }
 
 func readServer(ctx context.Context, monitorURL string) (serverSettings, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	var settings serverSettings
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitorURL, "/")+"/jsz?config=1", nil)
-	if err != nil {
-		return settings, fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return settings, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		return settings, fmt.Errorf("%s answered %s", redact(monitorURL), response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(&settings); err != nil {
+	if err := readPage(ctx, monitorURL, "/jsz?config=1", &settings); err != nil {
 		return settings, err
 	}
 	if settings.Disabled {
 		return settings, errNoJetStream
 	}
 	return settings, nil
+}
+
+// readPage reads a page of a server's monitoring port.
+func readPage(ctx context.Context, monitorURL, page string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitorURL, "/")+page, nil)
+	if err != nil {
+		return fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", redact(monitorURL), response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 var errNoJetStream = errors.New("JetStream does not run on the NATS server, or not yet")

@@ -14,6 +14,7 @@ import (
 
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/format"
@@ -27,6 +28,7 @@ type Sink struct {
 	Program string // what the binary is called after hydrant-, and the members among each other
 	NATS    broker.Config
 	Points  *datapoints.Recorder
+	Clocks  *clocks.Watch
 	Log     *slog.Logger
 	Refused *format.Refused // is told what a newer version wrote; may be nil
 
@@ -64,7 +66,7 @@ func (s *Sink) Run(ctx context.Context, runners func(Open) []*delivery.Runner) e
 	return ctx.Err()
 }
 
-// serve delivers until ctx ends. The view, the membership and the datapoints outlive the deliveries that are being finished.
+// serve delivers until ctx ends. The view, the membership, the clocks and the datapoints outlive the deliveries that are being finished.
 func (s *Sink) serve(ctx context.Context, open Open, runners []*delivery.Runner) {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -79,6 +81,7 @@ func (s *Sink) serve(ctx context.Context, open Open, runners []*delivery.Runner)
 	})
 	// Nobody asks who the members are but the operator: the replicas share consumers.
 	running.Go(func() { members.NewGroup(open.JetStream, s.Program, s.Log).Run(background, func() {}) })
+	running.Go(func() { s.Clocks.Run(background, open.JetStream, s.NATS) })
 	running.Go(func() { _ = s.Points.Run(background, open.JetStream.Conn()) }) // it ends with the context, and for no other reason
 	var delivering sync.WaitGroup
 	for _, r := range runners {

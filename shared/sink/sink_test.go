@@ -15,6 +15,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/broker"
 	"hydrant/shared/catalog"
+	"hydrant/shared/clocks"
 	"hydrant/shared/datapoints"
 	"hydrant/shared/delivery"
 	"hydrant/shared/names"
@@ -38,7 +39,9 @@ func newSink(t *testing.T, url string) (*Sink, *delivery.Metrics) {
 	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	points, err := datapoints.NewRecorder("sink", registry, log)
 	check(t, err)
-	s := &Sink{Program: "test", NATS: broker.Config{NATSURL: url, Replicas: 1, Retention: time.Hour}, Points: points, Log: log}
+	watch, err := clocks.New("sink", registry, log)
+	check(t, err)
+	s := &Sink{Program: "test", NATS: broker.Config{NATSURL: url, Replicas: 1, Retention: time.Hour}, Points: points, Clocks: watch, Log: log}
 	return s, delivery.NewMetrics("delivery_to_s3", registry, points)
 }
 

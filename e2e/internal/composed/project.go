@@ -127,9 +127,10 @@ func (p *Project) Compose(ctx context.Context, args ...string) string {
 	return p.Docker(ctx, p.arguments(args)...)
 }
 
-// Ask runs Hydrant's command-line tool, as an operator does. It may fail where JetStream does not answer, as while a leader is elected.
-func (p *Project) Ask(ctx context.Context, args ...string) (string, error) {
-	return p.run(ctx, p.arguments(append([]string{"run", "--rm", "--no-deps", "hydrant"}, args...))...)
+// Ask runs Hydrant's command-line tool, as an operator does.
+func (p *Project) Ask(ctx context.Context, args ...string) string {
+	p.t.Helper()
+	return p.Compose(ctx, append([]string{"run", "--rm", "--no-deps", "hydrant"}, args...)...)
 }
 
 // Docker runs any other command.

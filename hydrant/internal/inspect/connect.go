@@ -1,5 +1,5 @@
-// Package inspect is what the command-line tools that look at an installation share: a connection that says within seconds
-// that there is none, and reading streams without taking anything from anybody. It changes nothing in an installation.
+// Package inspect is what the command-line tools that look at an installation share: asking for a bounded time, and reading streams
+// without taking anything from anybody. It changes nothing in an installation.
 package inspect
 
 import (
@@ -20,9 +20,9 @@ import (
 // connectTime is how long NATS may take to answer before it counts as not there.
 const connectTime = 2500 * time.Millisecond
 
-// Connect returns a connection for the program of that name, or says within connectTime that there is none to be had, which a connection of a service,
+// connect returns a connection for the program of that name, or says within connectTime that there is none to be had, which a connection of a service,
 // that waits for NATS, does not. Once made it is made again whenever it is lost.
-func Connect(ctx context.Context, cfg broker.Config, program string) (*nats.Conn, error) {
+func connect(ctx context.Context, cfg broker.Config, program string) (*nats.Conn, error) {
 	servers := strings.Count(cfg.NATSURL, ",") + 1
 	options := []nats.Option{
 		nats.Name(program),
@@ -41,7 +41,11 @@ func Connect(ctx context.Context, cfg broker.Config, program string) (*nats.Conn
 	}
 	conn, err := nats.Connect(cfg.NATSURL, options...)
 	if err != nil {
-		return nil, unreachable(WithoutUser(cfg.NATSURL), err)
+		explained := unreachable(WithoutUser(cfg.NATSURL), err)
+		if connectionPasses(err) {
+			return nil, passing{explained}
+		}
+		return nil, explained
 	}
 	if ctx.Err() != nil {
 		conn.Close()
