@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"hydrant/shared/pause"
 )
 
 // pacer admits calls at a rate of bytes, from many goroutines.
@@ -15,7 +17,7 @@ type pacer struct {
 }
 
 func (p *pacer) admit(ctx context.Context, bytes int64) bool {
-	return pause(ctx, time.Until(p.slot(bytes, time.Now())))
+	return pause.For(ctx, time.Until(p.slot(bytes, time.Now())))
 }
 
 // slot is when a call of so many bytes is due. Time in which nobody called is not made up for.
@@ -28,16 +30,4 @@ func (p *pacer) slot(bytes int64, now time.Time) time.Time {
 	due := p.next
 	p.next = due.Add(time.Duration(float64(bytes) / p.rate * float64(time.Second)))
 	return due
-}
-
-// pause waits, and says whether the context still goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"hydrant/e2e/bench/internal/load"
 	"hydrant/e2e/bench/internal/machine"
 	"hydrant/e2e/bench/internal/report"
+	"hydrant/shared/pause"
 )
 
 const (
@@ -131,7 +132,7 @@ func (m *manyLoads) load(ctx context.Context, count int) (delivered, error) {
 // idle looks at what the program keeps in memory when it has had nothing to do for a while.
 func (m *manyLoads) idle(ctx context.Context) error {
 	m.b.progress.say("waiting %.0f s to look at the memory of an idle program", idleTime.Seconds())
-	if !pause(ctx, idleTime) {
+	if !pause.For(ctx, idleTime) {
 		return ctx.Err()
 	}
 	resident, err := machine.Resident(m.i.parts[partAllInOne].PID())

@@ -26,6 +26,7 @@ import (
 
 	"hydrant/hydrant/internal/inspect"
 	"hydrant/shared/broker"
+	"hydrant/shared/pause"
 )
 
 // Command is the sub-command's settings.
@@ -122,7 +123,7 @@ func (c *change) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pause(ctx, lookEvery)
+		pause.For(ctx, lookEvery)
 	}
 }
 
@@ -176,12 +177,3 @@ func (c *change) say(line string) error {
 
 // refused tells an answer that no waiting will change.
 func refused(err error) bool { return broker.Permanent(err) }
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}

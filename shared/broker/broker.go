@@ -17,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"hydrant/shared/pause"
 )
 
 // Config is how to reach NATS, and what Hydrant's own streams there are like. Its tags make it flags and environment
@@ -231,7 +233,7 @@ func Prepare(ctx context.Context, js jetstream.JetStream, cfg Config, log *slog.
 		if attempt%20 == 0 {
 			log.Warn("waiting for JetStream", "url", redact(cfg.NATSURL), "error", err)
 		}
-		if !pause(ctx, 250*time.Millisecond) {
+		if !pause.For(ctx, 250*time.Millisecond) {
 			return ctx.Err()
 		}
 	}

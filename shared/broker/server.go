@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hydrant/shared/pause"
 )
 
 // serverSettings are what a NATS server's monitoring port tells of its JetStream.
@@ -42,7 +44,7 @@ func checkServer(ctx context.Context, cfg Config, log *slog.Logger) error {
 		if attempt%20 == 0 {
 			log.Warn("waiting for the NATS server's monitoring address", "error", silent)
 		}
-		if !pause(ctx, 250*time.Millisecond) {
+		if !pause.For(ctx, 250*time.Millisecond) {
 			return ctx.Err()
 		}
 		told, silent = readServers(ctx, cfg)

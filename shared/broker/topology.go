@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 // manyConsumers lifts the server's default of 1,000 consumers a stream: every delivery stream has one for each leg.
@@ -231,20 +232,11 @@ func InstallationID(ctx context.Context, js jetstream.JetStream) (string, error)
 	}
 	entry, err := kv.Get(ctx, key)
 	// A replica of the bucket that does not have the id yet may answer.
-	for errors.Is(err, jetstream.ErrKeyNotFound) && pause(ctx, 50*time.Millisecond) {
+	for errors.Is(err, jetstream.ErrKeyNotFound) && pause.For(ctx, 50*time.Millisecond) {
 		entry, err = kv.Get(ctx, key)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the installation's id: %w", err)
 	}
 	return string(entry.Value()), nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 // Errors of the catalog.
@@ -109,7 +110,7 @@ func (c *Catalog) Update(ctx context.Context, name names.Stream, change func(*De
 		if !isWrongSequence(err) {
 			return d, err
 		}
-		if !pause(ctx, conflictPause) { // what is read next may come from a server that does not have the other's change yet
+		if !pause.For(ctx, conflictPause) { // what is read next may come from a server that does not have the other's change yet
 			return nil, ctx.Err()
 		}
 	}

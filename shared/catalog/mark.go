@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"hydrant/shared/pause"
 )
 
 // marksApart is the least time between two marks of a process. Thousands of batches that wait for a destination which is down ask for
@@ -62,7 +64,7 @@ func (m *marks) unsent() *mark {
 
 // send sends a mark, unless somebody has meanwhile. It needs the turn.
 func (m *marks) send(ctx context.Context, mine *mark, store func(context.Context) (uint64, error)) {
-	if mine.over() || !pause(ctx, marksApart-time.Since(m.sent)) {
+	if mine.over() || !pause.For(ctx, marksApart-time.Since(m.sent)) {
 		return
 	}
 	m.mu.Lock()

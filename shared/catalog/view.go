@@ -16,6 +16,7 @@ import (
 	"hydrant/shared/format"
 	"hydrant/shared/internal/kvwatch"
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 const (
@@ -95,7 +96,7 @@ func (v *View) Run(ctx context.Context, changed func(names.Stream)) {
 		if err := v.follow(ctx, changed); err != nil && ctx.Err() == nil {
 			v.log.Warn("catalog watch ended, starting another", "error", err)
 			v.doubt.Note(err)
-			pause(ctx, freshenEvery)
+			pause.For(ctx, freshenEvery)
 		}
 	}
 }
@@ -189,7 +190,7 @@ func (v *View) freshen(ctx context.Context) error {
 			return err
 		}
 		v.doubt.Note(err)
-		if !pause(ctx, freshenEvery) {
+		if !pause.For(ctx, freshenEvery) {
 			return ctx.Err()
 		}
 	}
@@ -245,13 +246,4 @@ func (v *View) holds(revision uint64, asked time.Time) (moved <-chan struct{}, t
 		v.freshAsOf = asked
 	}
 	return nil, true
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"hydrant/shared/jspull"
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 // lane delivers the batches of one delivery stream. Its goroutine fetches; each batch is in the hands of one worker.
@@ -70,7 +71,7 @@ func (l *lane) run(ctx context.Context, batches jetstream.Stream) {
 		}
 		l.release()
 		if !errors.Is(err, jspull.ErrOver) {
-			pause(ctx, 100*time.Millisecond)
+			pause.For(ctx, 100*time.Millisecond)
 		}
 		if errors.Is(err, jspull.ErrGone) {
 			l.open(ctx, batches)
@@ -88,7 +89,7 @@ func (l *lane) open(ctx context.Context, batches jetstream.Stream) {
 		if ctx.Err() == nil {
 			l.runner.log.Warn("waiting for the consumer of batches", "stream", l.stream, "error", err)
 		}
-		pause(ctx, time.Second)
+		pause.For(ctx, time.Second)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"hydrant/shared/batch"
 	"hydrant/shared/catalog"
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 // Config says how a leg's batches are delivered.
@@ -142,7 +143,7 @@ func (r *Runner) await(ctx context.Context, what string, open func() error) bool
 		if err == nil {
 			return true
 		}
-		if !pause(ctx, time.Second) {
+		if !pause.For(ctx, time.Second) {
 			return false
 		}
 		r.log.Warn(what, "error", err)
@@ -209,15 +210,4 @@ func (c Config) Validate() error {
 		return errors.New("--retry-min and --retry-max (HYDRANT_RETRY_MIN, HYDRANT_RETRY_MAX): use a positive time, and a longest that is no shorter")
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"hydrant/shared/faultpoint"
 	"hydrant/shared/format"
 	"hydrant/shared/jspull"
+	"hydrant/shared/pause"
 )
 
 // publishTime is how long writing down an outcome may take before the batch is handed back instead.
@@ -77,7 +78,7 @@ func (w *work) do(ctx context.Context) {
 func (w *work) endAfterGrace(stopping, working context.Context, end context.CancelFunc) {
 	select {
 	case <-stopping.Done():
-		pause(working, w.cfg.Grace)
+		pause.For(working, w.cfg.Grace)
 		end()
 	case <-working.Done():
 	}
@@ -279,7 +280,7 @@ func (w *work) keepTelling(ctx context.Context) {
 		} else {
 			wait /= 4
 		}
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return
 		}
 	}

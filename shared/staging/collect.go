@@ -11,6 +11,7 @@ import (
 
 	"hydrant/shared/batch"
 	"hydrant/shared/jspull"
+	"hydrant/shared/pause"
 )
 
 const (
@@ -107,7 +108,7 @@ func (q *Queue) pull(ctx context.Context, n int, wait time.Duration) (came int, 
 	}
 	if disturbed(err) && ctx.Err() == nil {
 		q.log.Debug("pull of staged objects ended", "error", err)
-		pause(ctx, 100*time.Millisecond)
+		pause.For(ctx, 100*time.Millisecond)
 	}
 	return len(messages), nil
 }
@@ -230,15 +231,4 @@ func (q *Queue) discard(ctx context.Context, m *nats.Msg, d batch.Delivery) {
 		return
 	}
 	q.log.Info("announcement of a deleted delivery stream's object discarded", "batch", d.Batch, "location", d.Location)
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

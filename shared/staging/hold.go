@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hydrant/shared/jspull"
+	"hydrant/shared/pause"
 )
 
 // What is said to JetStream of a message.
@@ -93,7 +94,7 @@ func (q *Queue) putBack(m *nats.Msg, delay time.Duration) {
 // keepTelling tells JetStream that the work on what is held goes on, until ctx ends.
 func (q *Queue) keepTelling(ctx context.Context) {
 	wait := q.cfg.AckWait / 4
-	for pause(ctx, wait) {
+	for pause.For(ctx, wait) {
 		wait = q.cfg.AckWait / 4
 		if err := q.tell(ctx); err != nil && ctx.Err() == nil {
 			q.log.Debug("JetStream not told of the work on staged objects", "error", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hydrant/shared/broker"
+	"hydrant/shared/pause"
 )
 
 // Patience is the setting of how long a tool goes on asking where nobody answers.
@@ -55,7 +56,7 @@ func (p Patience) Open(ctx context.Context, cfg broker.Config, program string, a
 			told = true
 			p.tell(fmt.Sprintf("%v; asking again for up to %s (--timeout)", err, (p.Timeout - passed).Round(time.Second)))
 		}
-		if !pause(ctx, askAgain) {
+		if !pause.For(ctx, askAgain) {
 			return nil, ctx.Err()
 		}
 	}

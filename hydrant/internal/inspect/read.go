@@ -12,6 +12,7 @@ import (
 
 	"hydrant/shared/jspull"
 	"hydrant/shared/names"
+	"hydrant/shared/pause"
 )
 
 // Everything is the limit of a read that has none.
@@ -61,7 +62,7 @@ func drain(ctx context.Context, conn *nats.Conn, consumer jetstream.Consumer, n 
 	for n > 0 {
 		want := min(n, chunk)
 		got, err := fetch(ctx, conn, consumer.CachedInfo(), want, each)
-		if got == 0 && errors.Is(err, nats.ErrNoResponders) && time.Now().Before(known) && pause(ctx, soon) {
+		if got == 0 && errors.Is(err, nats.ErrNoResponders) && time.Now().Before(known) && pause.For(ctx, soon) {
 			continue // a server of a cluster learns a little later of a consumer that another one has made
 		}
 		if err != nil {
@@ -83,17 +84,6 @@ func drain(ctx context.Context, conn *nats.Conn, consumer jetstream.Consumer, n 
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // fetch reads n messages, or fewer if there are no more. It pulls by itself, because the client takes a record whose publisher
