@@ -1,14 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -275,7 +272,7 @@ func (c *clustered) produce(rng *rand.Rand, streams ...string) (stop func()) {
 // out again later by as much as clocks are apart.
 func (c *clustered) verdict(streams ...string) {
 	c.t.Helper()
-	deploy.EventuallyWithin(c.t, c.apart+time.Minute, "everything is delivered", func() bool { return c.delivered(streams) })
+	deploy.EventuallyWithin(c.t, c.apart+time.Minute, "everything is delivered", func() bool { return c.Delivered(streams...) })
 	objects, err := checker.Objects(c.t.Context(), c.S3Client(), clusterBucket, "")
 	must(c.t, err)
 	report, err := checker.Check(c.t.Context(), c.ledger, objects, checker.Options{Ordered: true, Locate: func(id string) (checker.Position, error) {
@@ -290,49 +287,10 @@ func (c *clustered) verdict(streams ...string) {
 	}
 }
 
-// delivered tells whether no message and no batch waits, by the tool that an operator would ask. Right after a cut it may say that JetStream
-// does not answer, and is asked again. What is lost in spite of its word, the checker finds.
-func (c *clustered) delivered(streams []string) bool {
-	c.t.Helper()
-	said, err := c.ask(append([]string{"status", "--json"}, streams...)...)
-	if err != nil {
-		c.t.Log(err)
-		return false
-	}
-	var status struct {
-		Legs []struct {
-			Buffered struct{ Messages int64 }
-			Pending  struct{ Batches int64 }
-		}
-	}
-	must(c.t, json.Unmarshal([]byte(said), &status))
-	if len(status.Legs) != len(streams) {
-		c.t.Fatalf("there are %d legs", len(status.Legs))
-	}
-	var waiting int64
-	for _, leg := range status.Legs {
-		waiting += leg.Buffered.Messages + leg.Pending.Batches
-	}
-	return waiting == 0
-}
-
 // hydrant runs a command-line tool, which must end well, and returns what it says.
 func (c *clustered) hydrant(args ...string) string {
 	c.t.Helper()
-	said, err := c.ask(args...)
+	said, err := c.Hydrant(args...)
 	must(c.t, err)
 	return said
-}
-
-func (c *clustered) ask(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, c.Program("hydrant"), args...) // #nosec G204 -- the test's own arguments
-	command.Env = append(command.Environ(), "HYDRANT_NATS_URL="+c.NATS)
-	var out, problems bytes.Buffer
-	command.Stdout, command.Stderr = &out, &problems
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("hydrant %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
-	}
-	return out.String(), nil
 }
