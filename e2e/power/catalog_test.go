@@ -151,7 +151,7 @@ func (c *catalog) look(ctx context.Context, name string) (prefix string, err err
 // verifyLogs makes sure that there is a log for each delivery stream, and no other: a deletion is undone by no cut.
 func (c *catalog) verifyLogs() {
 	c.t.Helper()
-	want := slices.Clone(loaded)
+	want := append([]string{probed}, loaded...)
 	for name, may := range c.may {
 		if may[0] != gone {
 			want = append(want, name)

@@ -19,7 +19,7 @@ func TestUnsynced(t *testing.T) {
 			r := newRig(t, deploy.Processes, deploy.Options{StoreBytes: 300 << 20, Unsynced: unsynced, Settings: settings}, 512, "nats")
 			start := r.Stop("buffer")
 			r.disks["nats"].Sync()
-			stop := r.produce(400)
+			stop := r.produce(15 * time.Second)
 			deploy.Eventually(t, "records are acknowledged", func() bool { return r.ledger.Counts().Acknowledged > 500 })
 			stop()
 			r.cut([]string{"nats"}, "nats")
@@ -37,7 +37,7 @@ func TestUnsynced(t *testing.T) {
 func TestEverything(t *testing.T) {
 	r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 700 << 20}, 1024, "nats")
 	catalog := newCatalog(r)
-	stop := r.produce(400)
+	stop := r.produce(15 * time.Second)
 	r.cuts(func(n int) {
 		halted := catalog.change()
 		r.moment(2 * time.Second)

@@ -6,6 +6,7 @@
 package power
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -89,7 +91,7 @@ func newRig(t *testing.T, kind deploy.Kind, options deploy.Options, mebibytes in
 		_, err := r.S3Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
 		return err == nil
 	})
-	for _, name := range loaded {
+	for _, name := range slices.Concat(loaded, []string{probed}) {
 		r.create(name)
 	}
 	return r
@@ -97,6 +99,16 @@ func newRig(t *testing.T, kind deploy.Kind, options deploy.Options, mebibytes in
 
 // loaded are the delivery streams that producers put into.
 var loaded = []string{"one", "two"}
+
+// probed is that of probe.
+const probed = "probed"
+
+// probe puts a record that is not counted, in one attempt.
+func (r *rig) probe() error {
+	client := r.Firehose(func(o *firehose.Options) { o.Retryer = aws.NopRetryer{} })
+	_, err := client.PutRecord(r.t.Context(), &firehose.PutRecordInput{DeliveryStreamName: aws.String(probed), Record: &types.Record{Data: []byte("probe\n")}})
+	return err
+}
 
 func (r *rig) create(name string) {
 	r.t.Helper()
@@ -113,19 +125,24 @@ func destination(prefix string) *types.ExtendedS3DestinationConfiguration {
 	}
 }
 
-// produce starts two producers for each delivery stream; the function it returns has their last calls finished.
-func (r *rig) produce(rate float64) (stop func()) {
+// produce starts producers for each delivery stream: one of large calls, and many of small ones, which JetStream is given as atomic batches.
+// They wait so long for each answer before they try again. The function it returns has their last calls finished.
+func (r *rig) produce(patience time.Duration) (stop func()) {
 	r.t.Helper()
-	client := producer.NewClient(r.API, &http.Client{Timeout: 15 * time.Second})
+	client := producer.NewClient(r.API, &http.Client{Timeout: patience})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var running sync.WaitGroup
 	var all []*producer.Producer
 	for _, stream := range loaded {
-		for n := range 2 {
-			one, err := producer.New(producer.Config{
-				Client: client, Stream: stream, ID: fmt.Sprintf("p%d-%d", n, r.ledger.Counts().Offered), Ledger: r.ledger, Rate: rate / 4,
-				Rand: rand.New(rand.NewPCG(r.rng.Uint64(), r.rng.Uint64())), Largest: 100_000,
-			})
+		for n := range 13 {
+			config := producer.Config{
+				Client: client, Stream: stream, ID: fmt.Sprintf("p%d", n), Ledger: r.ledger, Rate: 100, Largest: 100_000,
+				Rand: rand.New(rand.NewPCG(r.rng.Uint64(), r.rng.Uint64())),
+			}
+			if n > 0 {
+				config.MaxBatch, config.Rate, config.Largest = 2, 30, 1000
+			}
+			one, err := producer.New(config)
 			must(r.t, err)
 			all = append(all, one)
 			running.Go(func() {
@@ -138,9 +155,13 @@ func (r *rig) produce(rate float64) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
+		sum := producer.Stats{}
 		for _, one := range all {
-			r.t.Logf("%+v", one.Stats())
+			s := one.Stats()
+			sum.Calls, sum.Acknowledged, sum.Refused, sum.Unknown = sum.Calls+s.Calls, sum.Acknowledged+s.Acknowledged, sum.Refused+s.Refused, sum.Unknown+s.Unknown
+			sum.LastErr = cmp.Or(s.LastErr, sum.LastErr)
 		}
+		r.t.Logf("%+v", sum)
 	})
 	r.t.Cleanup(stop)
 	return stop
@@ -167,6 +188,15 @@ func (r *rig) moment(most time.Duration) {
 // cut takes the power from servers, which run in the parts named, and gives it back.
 func (r *rig) cut(servers []string, parts ...string) {
 	r.t.Helper()
+	r.powerOff(servers, parts...)
+	for _, name := range parts {
+		must(r.t, r.Part(name).Restart())
+	}
+}
+
+// powerOff leaves the parts stopped, and the disks mounted again.
+func (r *rig) powerOff(servers []string, parts ...string) {
+	r.t.Helper()
 	var processes []*proc.Process
 	var disks []*volume.Volume
 	for _, name := range parts {
@@ -178,9 +208,6 @@ func (r *rig) cut(servers []string, parts ...string) {
 	volume.Cut(r.t, processes, disks...)
 	for _, disk := range disks {
 		disk.Mount()
-	}
-	for _, p := range processes {
-		must(r.t, p.Restart())
 	}
 }
 
