@@ -41,17 +41,26 @@ func newCatalog(r *rig) *catalog {
 	}
 }
 
-// change goes on until a call fails, which the function it returns waits for.
-func (c *catalog) change() (halted func()) {
+// change goes on until a call fails, or until the function it returns is called, which waits for the last.
+func (c *catalog) change() (halt func()) {
 	var running sync.WaitGroup
+	halted := make(chan struct{})
 	running.Go(func() {
 		var err error
 		for err == nil {
-			err = c.call(c.t.Context())
+			select {
+			case <-halted:
+				err = errors.New("halted")
+			default:
+				err = c.call(c.t.Context())
+			}
 		}
 		c.t.Logf("after %d calls: %v", c.calls, err)
 	})
-	return running.Wait
+	return func() {
+		close(halted)
+		running.Wait()
+	}
 }
 
 // call makes one call, and notes what it may have done before it does.

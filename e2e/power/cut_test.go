@@ -39,14 +39,14 @@ func TestEverything(t *testing.T) {
 	catalog := newCatalog(r)
 	stop := r.produce(15 * time.Second)
 	r.cuts(func(n int) {
-		halted := catalog.change()
+		halt := catalog.change()
 		r.moment(2 * time.Second)
 		r.cut([]string{"nats"}, "hydrant")
 		if n%3 == 2 {
 			r.moment(500 * time.Millisecond) // while it starts
 			r.cut([]string{"nats"}, "hydrant")
 		}
-		halted()
+		halt()
 		r.WaitReady()
 		catalog.verify()
 	})

@@ -92,7 +92,28 @@ func (v *Volume) Mount() {
 	v.t.Helper()
 	_, err := run("umount", v.Dir)
 	must(v.t, err)
+	v.awaitGone()
 	must(v.t, v.mount())
+}
+
+// awaitGone waits until the kernel has let go of the file system: a container that is just being started may hold a copy of the mount, and
+// what is mounted until then is the one without power.
+func (v *Volume) awaitGone() {
+	v.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		devices, err := run("losetup", "--associated", v.image)
+		must(v.t, err)
+		if devices == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatalf("after a minute somebody still holds %s", devices)
+		}
+		<-ticker.C
+	}
 }
 
 // Sync writes everything to the disk.
