@@ -1,3 +1,5 @@
+//go:build linux
+
 package power
 
 import (
@@ -10,6 +12,7 @@ import (
 // TestCluster cuts the power of three NATS servers, of which each has everything, by turns of all in one moment and of one while the
 // others go on.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, deploy.Processes, deploy.Options{StoreBytes: 300 << 20, Cluster: true, Settings: map[string]string{"HYDRANT_REPLICAS": "3"}}, 512,
 		"nats", "nats-2", "nats-3")
 	catalog := newCatalog(r)

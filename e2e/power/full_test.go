@@ -1,3 +1,5 @@
+//go:build linux
+
 package power
 
 import (
@@ -14,15 +16,17 @@ import (
 // TestFullDisk has a disk that is full though the store has not reached its limit, which is set above what the disk has. Clients give up
 // sooner than Hydrant answers and try again, so that they ask for what was stored in part. Then the power is cut, or Hydrant is ended.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		room int64 // that another file leaves
 		cut  bool
 	}{
-		{"by what is stored", 10 << 20, false},
+		{"by what is stored", 2 << 20, false},
 		{"by another file, and without power", 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 4 << 30}, 256, "nats")
 			stop := r.produce(2 * time.Second)
 			deploy.Eventually(t, "records are acknowledged", func() bool { return r.ledger.Counts().Acknowledged > 300 })

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package power takes the power away from running installations, and fills their disks: what NATS has is on file systems of
 // their own (e2e/internal/volume). Producers are SDK clients, S3 is on the machine's own disk, and in the end every acknowledged record
 // is there once. TestUnsynced is the check of the check: without syncs the same cut loses what was acknowledged.
@@ -167,7 +169,7 @@ func (r *rig) produce(patience time.Duration) (stop func()) {
 	return stop
 }
 
-// for each cut: at least three, and until the duration is over.
+// cuts calls cut three times at least, and until the duration is over.
 func (r *rig) cuts(cut func(n int)) {
 	r.t.Helper()
 	began, n := time.Now(), 0

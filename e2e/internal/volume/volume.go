@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package volume is test support: a file system of its own, of which a test can cut the power, and which it can fill.
 //
 // The file system is in an image file behind a loop device, so it takes Linux, root, and mkfs of its kind. Cut stops it in the
