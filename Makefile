@@ -69,7 +69,7 @@ test-faultpoints:
 
 .PHONY: faults
 faults: may-have-search-nodes ## kill, stop and cut everything under load for DURATION (2m) for each destination; SEED repeats a run
-	test "$$(uname)" != Linux || { cd e2e && go test -count=1 -timeout 10m -v ./power -power.seed=$(SEED); }
+	test "$$(uname)" != Linux || { cd e2e && go test -count=1 -timeout 10m -v -parallel 8 ./power -power.seed=$(SEED); }
 	cd e2e && go test -count=1 -timeout 30m -v -run '^Test(Search|Redshift)?Faults$$' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
 
 # What the disks have that power is taken from: ext4 or xfs.
@@ -77,7 +77,7 @@ FILESYSTEM ?= ext4
 
 .PHONY: power
 power: ## cut the power of whole installations for DURATION, and fill their disks, on file systems of their own: as root on Linux; FILESYSTEM=xfs, SEED as above
-	cd e2e && go test -count=1 -timeout 2h -v ./power -power.duration=$(DURATION) -power.seed=$(SEED) -power.filesystem=$(FILESYSTEM)
+	cd e2e && go test -count=1 -timeout 2h -v -parallel 8 ./power -power.duration=$(DURATION) -power.seed=$(SEED) -power.filesystem=$(FILESYSTEM)
 
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and stop or cut off servers of a NATS cluster in every way; SEED as above

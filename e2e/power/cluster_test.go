@@ -18,7 +18,7 @@ func TestCluster(t *testing.T) {
 	catalog := newCatalog(r)
 	stop := r.produce(15 * time.Second)
 	servers := r.NATSServers()
-	r.cuts(func(n int) {
+	r.cuts(2, func(n int) {
 		halt := catalog.change()
 		r.moment(2 * time.Second)
 		cut := servers

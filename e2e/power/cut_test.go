@@ -60,7 +60,7 @@ func TestEverything(t *testing.T) {
 	r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 700 << 20}, 1024, "nats")
 	catalog := newCatalog(r)
 	stop := r.produce(15 * time.Second)
-	r.cuts(func(n int) {
+	r.cuts(3, func(n int) {
 		halt := catalog.change()
 		r.moment(2 * time.Second)
 		r.cut([]string{"nats"}, "hydrant")

@@ -35,7 +35,7 @@ import (
 )
 
 var (
-	duration   = flag.Duration("power.duration", 0, "how long each test takes the power away; three times at least")
+	duration   = flag.Duration("power.duration", 0, "how long each test takes the power away; two or three times at least")
 	seed       = flag.Uint64("power.seed", 1, "seed of the moments, and of what is done between")
 	filesystem = flag.String("power.filesystem", string(volume.Ext4), "what the disks have: ext4 or xfs")
 	programs   deploy.Programs
@@ -169,11 +169,11 @@ func (r *rig) produce(patience time.Duration) (stop func()) {
 	return stop
 }
 
-// cuts calls cut three times at least, and until the duration is over.
-func (r *rig) cuts(cut func(n int)) {
+// cuts calls cut so many times at least, and until the duration is over.
+func (r *rig) cuts(least int, cut func(n int)) {
 	r.t.Helper()
 	began, n := time.Now(), 0
-	for n < 3 || time.Since(began) < *duration {
+	for n < least || time.Since(began) < *duration {
 		cut(n)
 		n++
 	}
