@@ -41,7 +41,7 @@ func TestUnsynced(t *testing.T) {
 // TestStartSyncs has a process killed that wrote and did not sync: what is started again syncs that before it believes it.
 func TestStartSyncs(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 100 << 20}, 256, "nats")
+	r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 100 << 20}, 320, "nats")
 	r.Part("hydrant").Kill()
 	written := filepath.Join(r.disks["nats"].Dir, "written")
 	must(t, os.WriteFile(written, []byte("by the one that was killed"), 0o600))

@@ -27,7 +27,7 @@ func TestFullDisk(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 4 << 30}, 256, "nats")
+			r := newRig(t, deploy.OneProgram, deploy.Options{StoreBytes: 4 << 30}, 320, "nats")
 			stop := r.produce(2 * time.Second)
 			deploy.Eventually(t, "records are acknowledged", func() bool { return r.ledger.Counts().Acknowledged > 300 })
 			empty := r.disks["nats"].Fill(c.room)
