@@ -52,7 +52,7 @@ redshift: ## start a stand-in for Redshift beside "make run", at 127.0.0.1:5439,
 .PHONY: test
 test: needs-cc $(VENV)/ready $(NODE)/ready may-have-search-nodes ## run the tests of every module with the race detector, and end to end
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TESTED:%=test-%) test-faultpoints $(NATSCLI)  # which the next is the first to need
-	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v /esnode)  # builds the programs, so never cached
+	@echo "== e2e"; cd e2e && go vet ./... && go test -race -count=1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -v -e /esnode -e /power)  # builds the programs, so never cached
 	@echo "== e2e, search nodes"; cd e2e && go test -race -short -timeout 5m $(TESTFLAGS) ./internal/esnode/...
 
 # Two modules at once: most of their tests wait for something. Those that take longest come first.
@@ -69,7 +69,15 @@ test-faultpoints:
 
 .PHONY: faults
 faults: may-have-search-nodes ## kill, stop and cut everything under load for DURATION (2m) for each destination; SEED repeats a run
+	test "$$(uname)" != Linux || { cd e2e && go test -count=1 -timeout 10m -v -parallel 8 ./power -power.seed=$(SEED); }
 	cd e2e && go test -count=1 -timeout 30m -v -run '^Test(Search|Redshift)?Faults$$' ./faults -faults.duration=$(DURATION) -faults.seed=$(SEED)
+
+# What the disks have that power is taken from: ext4 or xfs.
+FILESYSTEM ?= ext4
+
+.PHONY: power
+power: ## cut the power of whole installations for DURATION, and fill their disks, on file systems of their own: as root on Linux; FILESYSTEM=xfs, SEED as above
+	cd e2e && go test -count=1 -timeout 2h -v -parallel 8 ./power -power.duration=$(DURATION) -power.seed=$(SEED) -power.filesystem=$(FILESYSTEM)
 
 .PHONY: sleep
 sleep: ## stop one replica of each service for a minute at named points, and stop or cut off servers of a NATS cluster in every way; SEED as above

@@ -63,5 +63,5 @@ func (c *clustered) mustTellClocks(half time.Duration) {
 		return
 	}
 	told := regexp.MustCompile(`^[^:]* the clock of NATS server nats-2 is \S+ ahead of this machine's: [^:]* the clock of NATS server nats-3 is \S+ behind this machine's: [^:]*; store: `)
-	deploy.Eventually(c.t, "status tells", func() bool { return told.MatchString(words(c.hydrant("status"))) })
+	deploy.Eventually(c.t, "status tells", func() bool { return told.MatchString(words(c.Hydrant("status"))) })
 }

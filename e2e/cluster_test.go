@@ -1,14 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +44,7 @@ func TestCluster(t *testing.T) {
 		c.killServer(rng, n)
 	}
 	for _, replicas := range []int{1, 3} {
-		t.Log(c.hydrant("replicas", fmt.Sprint(replicas)))
+		t.Log(c.Hydrant("replicas", fmt.Sprint(replicas)))
 		c.mustHave(replicas)
 	}
 	stop()
@@ -275,7 +272,7 @@ func (c *clustered) produce(rng *rand.Rand, streams ...string) (stop func()) {
 // out again later by as much as clocks are apart.
 func (c *clustered) verdict(streams ...string) {
 	c.t.Helper()
-	deploy.EventuallyWithin(c.t, c.apart+time.Minute, "everything is delivered", func() bool { return c.delivered(streams) })
+	deploy.EventuallyWithin(c.t, c.apart+time.Minute, "everything is delivered", func() bool { return c.Delivered(streams...) })
 	objects, err := checker.Objects(c.t.Context(), c.S3Client(), clusterBucket, "")
 	must(c.t, err)
 	report, err := checker.Check(c.t.Context(), c.ledger, objects, checker.Options{Ordered: true, Locate: func(id string) (checker.Position, error) {
@@ -288,41 +285,4 @@ func (c *clustered) verdict(streams ...string) {
 	if report.Delivered == 0 {
 		c.t.Error("nothing was delivered, so nothing was tested")
 	}
-}
-
-// delivered tells whether no message and no batch waits, by the tool that an operator would ask. What is lost in spite of its word, the checker
-// finds.
-func (c *clustered) delivered(streams []string) bool {
-	c.t.Helper()
-	said := c.hydrant(append([]string{"status", "--json"}, streams...)...)
-	var status struct {
-		Legs []struct {
-			Buffered struct{ Messages int64 }
-			Pending  struct{ Batches int64 }
-		}
-	}
-	must(c.t, json.Unmarshal([]byte(said), &status))
-	if len(status.Legs) != len(streams) {
-		c.t.Fatalf("there are %d legs", len(status.Legs))
-	}
-	var waiting int64
-	for _, leg := range status.Legs {
-		waiting += leg.Buffered.Messages + leg.Pending.Batches
-	}
-	return waiting == 0
-}
-
-// hydrant runs a command-line tool, which must end well, and returns what it says.
-func (c *clustered) hydrant(args ...string) string {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, c.Program("hydrant"), args...) // #nosec G204 -- the test's own arguments
-	command.Env = append(command.Environ(), "HYDRANT_NATS_URL="+c.NATS)
-	var out, problems bytes.Buffer
-	command.Stdout, command.Stderr = &out, &problems
-	if err := command.Run(); err != nil {
-		c.t.Fatalf("hydrant %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
-	}
-	return out.String()
 }

@@ -50,7 +50,7 @@ func TestIntoCluster(t *testing.T) {
 				t.Errorf("restored is\n%v\nwant\n%v", after, before)
 			}
 		})
-	t.Log(c.hydrant("replicas", "3"))
+	t.Log(c.Hydrant("replicas", "3"))
 	c.mustHave(3)
 	put(t, d, "copied", "goes on\n")
 	if got := body(t, d, "copied", "", len("is delivered\ngoes on\n")); got != "is delivered\ngoes on\n" {

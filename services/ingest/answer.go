@@ -51,6 +51,7 @@ type answer struct {
 	seq     uint64 // of the last message, when stored
 	batch   string // id of the batch that was stored; empty for a message on its own
 	count   int    // messages in it
+	known   bool   // stored by an earlier try, as JetStream remembers
 	reason  string // why not, in words
 	odd     bool   // refused for a reason that nobody foresaw: worth a line in the log
 }
@@ -76,6 +77,7 @@ type pubAck struct {
 	Seq   uint64 `json:"seq"`
 	Batch string `json:"batch"`
 	Count int    `json:"count"`
+	Known bool   `json:"duplicate"`
 	Error *struct {
 		Code        int    `json:"code"`
 		ErrCode     int    `json:"err_code"`
@@ -83,7 +85,8 @@ type pubAck struct {
 	} `json:"error"`
 }
 
-// readAnswer reads what came to a commit's reply subject. "duplicate": true is success: the sequence is the original one.
+// readAnswer reads what came to a commit's reply subject. "duplicate": true is success, where the log can be written: the sequence is the
+// original one.
 func readAnswer(m *nats.Msg) answer {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return answer{outcome: outcomeAbsent, reason: "no log of the delivery stream answers"}
@@ -100,7 +103,7 @@ func readAnswer(m *nats.Msg) answer {
 	if ack.Seq == 0 {
 		return unclear("JetStream's answer has no sequence")
 	}
-	return answer{outcome: outcomeStored, seq: ack.Seq, batch: ack.Batch, count: ack.Count}
+	return answer{outcome: outcomeStored, seq: ack.Seq, batch: ack.Batch, count: ack.Count, known: ack.Known}
 }
 
 // meaningOf classifies an error of JetStream. Of what nobody foresaw, a failure of the server is worth a repeat, which

@@ -308,6 +308,9 @@ func (c *committer) round(ctx context.Context, calls []*putCall) (left []*putCal
 	until := c.until(asked, calls)
 	for i, answered := range c.sendEach(messages) {
 		p, a := calls[i], answered(until)
+		if a.outcome == outcomeStored && a.known {
+			a = c.remembered(ctx, a)
+		}
 		switch {
 		case a.outcome == outcomeStored:
 			c.count(messages[i])
@@ -322,6 +325,19 @@ func (c *committer) round(ctx context.Context, calls []*putCall) (left []*putCal
 		left = append(left, p)
 	}
 	return left, hindered
+}
+
+// remembered is what it means that JetStream knows a message: that it is on disk, unless the log could not be written. Of an atomic batch
+// that failed in the middle it remembers what it did not sync.
+func (c *committer) remembered(ctx context.Context, a answer) answer {
+	failed, err := c.owner.gate.failedWrites(ctx)
+	switch {
+	case err != nil:
+		return unclear("NATS remembers it, and does not say at its monitoring address whether it could write it")
+	case failed[c.name]:
+		return unclear(errUnwritable)
+	}
+	return a
 }
 
 // ends tells whether an answer to a try begun at asked leaves nothing more to try, and fails the calls if so. If not,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +64,15 @@ type gate struct {
 	admitted int64        // let in since
 	seen     time.Time    // when it was seen; zero before the first time
 	streams  map[names.StreamID]*streamShare
+	failed   map[string]bool // logs that NATS could not write
+
+	asking   sync.Mutex // held while NATS is asked for those
+	asked    time.Time  // when it was
+	askedErr error
 }
+
+// errUnwritable is what a client is told of a log that NATS could not write. Which file that was, and why, is in NATS' log.
+const errUnwritable = "NATS could not write the log of the delivery stream, as on a full disk, and stores nothing more in it until it is started anew"
 
 // streamShare is what one delivery stream holds of the store.
 type streamShare struct {
@@ -98,12 +107,12 @@ func (g *gate) Run(ctx context.Context) error {
 
 // lookState is what was logged last, so that it is logged once.
 type lookState struct {
-	failing, unlimited, unsynced, refusing bool
+	failing, unlimited, unsynced, failed, refusing bool
 }
 
 func (g *gate) report(said lookState, err error) lookState {
 	figures := g.figures()
-	now := lookState{failing: err != nil, unlimited: err == nil && figures.Limit == 0, unsynced: figures.Unsynced, refusing: figures.Refusing}
+	now := lookState{failing: err != nil, unlimited: err == nil && figures.Limit == 0, unsynced: figures.Unsynced, failed: figures.Failed > 0, refusing: figures.Refusing}
 	if now.failing && !said.failing {
 		g.log.Warn("the JetStream store cannot be looked at", "error", err)
 	}
@@ -113,7 +122,10 @@ func (g *gate) report(said lookState, err error) lookState {
 	if now.unsynced && !said.unsynced {
 		g.log.Error("new records are refused", "error", broker.ErrUnsynced)
 	}
-	if now.refusing && !said.refusing && !now.unsynced {
+	if now.failed && !said.failed {
+		g.log.Error("NATS could not write, as on a full disk: what it could not write it stores no more, so records are refused and deliveries wait; make room, and start it anew", "streams", figures.Failed)
+	}
+	if now.refusing && !said.refusing && !now.unsynced && !now.failed {
 		g.log.Error("new records are refused: the JetStream store is almost full", "used", figures.Used, "limit", figures.Limit)
 	}
 	if !now.refusing && said.refusing {
@@ -134,6 +146,9 @@ func (g *gate) admit(d *catalog.DeliveryStream, size int) error {
 	s.touched = true
 	if g.store.Unsynced {
 		return unavailable("the NATS server does not sync what it acknowledges, so that it could be lost")
+	}
+	if slices.ContainsFunc(s.logs, func(log names.Log) bool { return g.failed[log.JetStream()] }) {
+		return unavailable(errUnwritable)
 	}
 	if g.store.Limit > 0 {
 		if used := g.store.Used + g.admitted; used+bytes > g.refuseFrom() {
@@ -181,7 +196,8 @@ func (g *gate) share(d *catalog.DeliveryStream) *streamShare {
 type gateFigures struct {
 	Used, Limit int64 // bytes of the JetStream store; a limit of 0 is not known
 	Unsynced    bool
-	Refusing    bool // for either reason
+	Failed      int  // logs that NATS could not write
+	Refusing    bool // for any of these reasons
 }
 
 func (g *gate) figures() gateFigures {
@@ -189,7 +205,7 @@ func (g *gate) figures() gateFigures {
 	defer g.mu.Unlock()
 	used := g.store.Used + g.admitted
 	full := g.store.Limit > 0 && used >= g.refuseFrom()
-	return gateFigures{Used: used, Limit: g.store.Limit, Unsynced: g.store.Unsynced, Refusing: full || g.store.Unsynced}
+	return gateFigures{Used: used, Limit: g.store.Limit, Unsynced: g.store.Unsynced, Failed: len(g.failed), Refusing: full || g.store.Unsynced || len(g.failed) > 0}
 }
 
 // look takes the store's figures, and those of the delivery streams that may be near their share. What was let in before
@@ -197,6 +213,7 @@ func (g *gate) figures() gateFigures {
 func (g *gate) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
+	_, _ = g.failedWrites(ctx) // until a server says otherwise, what was known is so
 	g.mu.Lock()
 	before := g.admitted
 	g.mu.Unlock()
@@ -218,6 +235,29 @@ func (g *gate) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// failedWrites returns the streams that NATS could not write, as it was when failedWrites was called or later: who waits for the answer to
+// another's question takes the next, with all who wait.
+func (g *gate) failedWrites(ctx context.Context) (map[string]bool, error) {
+	called := time.Now()
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	if g.asked.Before(called) {
+		g.asked = time.Now()
+		var failed map[string]bool
+		if failed, g.askedErr = broker.FailedWrites(ctx, g.broker); g.askedErr == nil {
+			g.mu.Lock()
+			g.failed = failed
+			g.mu.Unlock()
+		}
+	}
+	if g.askedErr != nil {
+		return nil, g.askedErr
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed, nil
 }
 
 // dueStreams forgets the streams that are idle and far from their share, and returns those of the others that may be near

@@ -144,7 +144,7 @@ func registerCommitMetrics(registry prometheus.Registerer, puts *putLog, gate *g
 		counter("batches_apart_total", "Atomic batches that were published one by one instead.", puts.counts.Apart.Load),
 		gauge("store_used_bytes", "Bytes used of the JetStream store, as far as this replica knows.", func() float64 { return float64(gate.figures().Used) }),
 		gauge("store_limit_bytes", "Limit of the JetStream store; 0 when it is not known.", func() float64 { return float64(gate.figures().Limit) }),
-		gauge("store_refusing", "1 while new records are refused because the store is almost full, or is not synced.", func() float64 {
+		gauge("store_refusing", "1 while new records are refused because the store is almost full, is not synced, or could not be written.", func() float64 {
 			if gate.figures().Refusing {
 				return 1
 			}

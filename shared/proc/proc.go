@@ -113,6 +113,10 @@ func (p *Process) Kill() {
 	p.kill()
 }
 
+// Strike sends SIGKILL to the process group and does not wait. None of it does anything from then on but end what the kernel does for it:
+// for what has to happen in the same moment, before Kill.
+func (p *Process) Strike() error { return p.signal("strike", syscall.SIGKILL) }
+
 // Pause stops the process group with SIGSTOP.
 func (p *Process) Pause() error { return p.signal("pause", syscall.SIGSTOP) }
 

@@ -31,7 +31,8 @@ type Kind string
 
 // The ways to run Hydrant.
 const (
-	OneProcess Kind = "one process"
+	OneProcess Kind = "one process" // the test's own
+	OneProgram Kind = "one program" // the same as a process of its own, which can be killed
 	Processes  Kind = "processes"
 	Compose    Kind = "compose"
 )
@@ -41,6 +42,10 @@ type Options struct {
 	Settings   map[string]string
 	StoreBytes int64 // of the JetStream store; 0 means 4 GiB
 	Cluster    bool  // three NATS servers, where parts are processes: nats, nats-2 and nats-3
+	// Dir is where everything is kept, a folder of the test's own if empty; what a NATS server stores is in the folder of its name there.
+	Dir string
+	// Unsynced has NATS servers that are processes sync as JetStream does by default: later than it acknowledges.
+	Unsynced bool
 	// Clocks are how far the clocks of parts are ahead of the machine's, in whole seconds, where parts are processes that BuildWithClocks built.
 	Clocks map[string]time.Duration
 }
@@ -82,6 +87,9 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 	if d.options.StoreBytes == 0 {
 		d.options.StoreBytes = 4 << 30
 	}
+	if options.Dir != "" {
+		d.dir = options.Dir
+	}
 	if kind == Compose {
 		d.startContainers()
 		return d
@@ -93,6 +101,10 @@ func Start(t testing.TB, kind Kind, programs Programs, options Options) *Deploym
 		}
 		d.startOne()
 		t.Cleanup(d.stopOne)
+		return d
+	}
+	if kind == OneProgram {
+		d.startProgram()
 		return d
 	}
 	d.startProcesses()
@@ -116,6 +128,9 @@ func (d *Deployment) choosePorts() {
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
+// Part is a part that is a process: a service, "s3", a NATS server, or the one "hydrant" that is everything.
+func (d *Deployment) Part(name string) *proc.Process { return d.parts[name] }
+
 // Restart stops everything as a user would, and starts it again on the same data.
 func (d *Deployment) Restart() {
 	d.t.Helper()
@@ -127,6 +142,10 @@ func (d *Deployment) Restart() {
 		d.project.Restart()
 	case Processes:
 		d.restartProcesses()
+	case OneProgram:
+		must(d.t, d.parts["hydrant"].Terminate(stopTime))
+		must(d.t, d.parts["hydrant"].Restart())
+		d.WaitReady()
 	}
 }
 
@@ -141,7 +160,7 @@ func (d *Deployment) restartProcesses() {
 	for _, name := range []string{"nats", "s3", "ingest", "buffer", "s3sink", "es", "redshift"} {
 		must(d.t, d.parts[name].Restart())
 	}
-	d.waitReady()
+	d.WaitReady()
 }
 
 // Stop kills one part, such as "nats", "s3" or "es", for a while; the function it returns starts it again. Only where parts are
@@ -217,6 +236,18 @@ func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, nil)).With("test", t.Name())
 }
 
+func (d *Deployment) startProgram() {
+	d.t.Helper()
+	var env []string
+	for name, value := range d.options.Settings {
+		env = append(env, name+"="+value)
+	}
+	d.start("hydrant", "hydrant", local(d.ports.admin)+"/readyz", env, "run", "--data-dir", d.dir, "--listen", local(d.ports.api),
+		"--s3-listen", local(d.ports.s3), "--nats-listen", local(d.ports.nats), "--nats-monitor-listen", local(d.ports.monitor),
+		"--admin-addr", local(d.ports.admin), "--store-bytes", fmt.Sprint(d.options.StoreBytes))
+	d.WaitReady()
+}
+
 func (d *Deployment) startProcesses() {
 	d.t.Helper()
 	d.startNATS()
@@ -224,7 +255,7 @@ func (d *Deployment) startProcesses() {
 	must(d.t, os.MkdirAll(s3dir, 0o750))
 	d.start("s3", "hydrant", "", S3Env(local(d.ports.s3), s3dir), "s3-server", "--alone")
 	d.startServices()
-	d.waitReady()
+	d.WaitReady()
 }
 
 func (d *Deployment) startServices() {
@@ -262,7 +293,8 @@ func (d *Deployment) start(name, program, ready string, env []string, args ...st
 	}
 }
 
-func (d *Deployment) waitReady() {
+// WaitReady returns when every part that is a process is ready.
+func (d *Deployment) WaitReady() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

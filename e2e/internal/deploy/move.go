@@ -21,7 +21,7 @@ func (d *Deployment) IntoCluster(save, load func()) {
 	d.waitServers()
 	load()
 	d.startServices()
-	d.waitReady()
+	d.WaitReady()
 }
 
 func (d *Deployment) waitServers() {

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,9 @@ func (d *Deployment) startNATS() {
 	for _, s := range d.nats {
 		config := filepath.Join(d.dir, s.name+".conf")
 		body := NATSConfig(local(s.port), local(s.monitor), filepath.Join(d.dir, s.name), d.options.StoreBytes)
+		if d.options.Unsynced {
+			body = bytes.Replace(body, []byte("sync_interval: always, "), nil, 1)
+		}
 		must(d.t, os.WriteFile(config, append(body, d.clusterConfig(s)...), 0o600))
 		d.start(s.name, "nats-server", local(s.monitor)+"/healthz", nil, "-c", config)
 	}

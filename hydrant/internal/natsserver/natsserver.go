@@ -5,6 +5,7 @@
 //     the setting back from the running server and fails if it is not in force.
 //   - One server works on a store directory. The directory is locked before anything in it is read; two servers on one
 //     store would each overwrite what the other wrote.
+//   - What an earlier run wrote and did not sync is on disk before anything is recovered from it.
 //   - Every stream on disk that holds messages is there. NATS itself only warns about a stream that it cannot recover and
 //     goes on without it, and the next service would make it again, empty; Start fails instead and names the streams.
 //   - After Shutdown the store is closed, the ports are free and the lock is gone.
@@ -95,6 +96,9 @@ func start(ctx context.Context, cfg Config, opts *server.Options, lock *storeLoc
 			return nil, err
 		}
 		opts.JetStreamMaxStore = limit
+	}
+	if err := syncStore(cfg.StoreDir); err != nil {
+		return nil, err
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {

@@ -99,6 +99,19 @@ func usedBytes(dir string) (int64, error) {
 	return total, err
 }
 
+// syncStore writes to disk what an earlier run left in the file system's hands. A process that was killed between a write and its sync, or
+// whose sync failed, acknowledged none of it; but what is in a file is recovered as stored, and acknowledged when it is put again.
+func syncStore(dir string) error {
+	root, err := os.Open(dir) // #nosec G304 -- the store's own
+	if err != nil {
+		return err
+	}
+	if err := syncVolume(root); err != nil {
+		return errors.Join(fmt.Errorf("sync the volume of %s: %w", dir, err), root.Close())
+	}
+	return root.Close()
+}
+
 // unrecovered names the streams on disk that hold messages and that the running server does not know. A stream without
 // messages is not missed: a crash while it was made leaves such a folder, and nothing in it was ever acknowledged.
 func unrecovered(ns *server.Server, storeDir string) ([]string, error) {
