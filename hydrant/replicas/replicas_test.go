@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -62,13 +63,18 @@ func counts(t *testing.T, js jetstream.JetStream) map[string]int {
 	return all
 }
 
+// mustHave waits, since a server that has just given a stream up may be the one that answers for it in a listing.
 func mustHave(t *testing.T, js jetstream.JetStream, replicas int) {
 	t.Helper()
-	for name, n := range counts(t, js) {
-		if n != replicas {
-			t.Errorf("%s has %d replicas, want %d", name, n, replicas)
+	natstest.WaitFor(t, fmt.Sprintf("everything has %d replicas", replicas), func() bool {
+		for name, n := range counts(t, js) {
+			if n != replicas {
+				t.Logf("%s has %d replicas", name, n)
+				return false
+			}
 		}
-	}
+		return true
+	})
 }
 
 func TestThereAndBack(t *testing.T) {

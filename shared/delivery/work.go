@@ -54,6 +54,12 @@ func (w *work) do(ctx context.Context) {
 	background.Go(func() { w.endAfterGrace(ctx, working, cancel) })
 	background.Go(func() { defer close(told); w.keepTelling(telling) })
 
+	d, err := batch.Decode(w.message.Data)
+	if err != nil {
+		w.unreadable(err)
+		return
+	}
+	w.log = w.log.With("batch", d.ID())
 	if w.attempt > 1 {
 		if err := w.prove(ctx); err != nil {
 			w.putOff(ctx, "it is not known where it may have been delivered to", err)
@@ -71,7 +77,7 @@ func (w *work) do(ctx context.Context) {
 		w.log.Warn("batch left alone", "error", err)
 		return
 	}
-	w.deliver(working)
+	w.deliver(working, d)
 }
 
 // endAfterGrace ends the work when the grace after the end of the service, or of the lane, is over.
@@ -84,13 +90,7 @@ func (w *work) endAfterGrace(stopping, working context.Context, end context.Canc
 	}
 }
 
-func (w *work) deliver(ctx context.Context) {
-	d, err := batch.Decode(w.message.Data)
-	if err != nil {
-		w.unreadable(err)
-		return
-	}
-	w.log = w.log.With("batch", d.ID())
+func (w *work) deliver(ctx context.Context, d batch.Descriptor) {
 	stream, err := w.owner(ctx, d)
 	if err != nil {
 		w.putOff(ctx, "the catalog cannot be read", err)
@@ -209,11 +209,11 @@ func (w *work) keep(ctx context.Context, d batch.Descriptor, e *Error) {
 }
 
 // unreadable deals with a message that is no descriptor this build can read, or whose retries it cannot read. What is of a
-// newer version waits for an upgrade; anything else was never a batch.
+// newer version waits for an upgrade; anything else was never a batch. It says nothing of the destination, so the lane does not rest:
+// JetStream hands out again first what is due again, and a lane that rests as long as that would come to nothing else.
 func (w *work) unreadable(err error) {
 	w.log.Error("batch handed back: it cannot be read", "error", err)
 	w.view.Refused.Note(w.lane.thing(), err)
-	w.lane.failed(Permanent, w.attempt)
 	w.handBack(w.cfg.MaxDelay)
 }
 

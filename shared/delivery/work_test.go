@@ -349,13 +349,16 @@ func TestUnreadableBatch(t *testing.T) {
 	i := install(t)
 	stream := i.stream("a")
 	subject := names.BatchesSubject(names.LegS3, "a", 0)
-	i.publish(subject, []byte(`{"format":2,"stream":"a"}`))
-	i.publish(subject, []byte(`hello`))
+	for range 10 {
+		i.publish(subject, []byte(`{"format":2,"stream":"a"}`))
+		i.publish(subject, []byte(`hello`))
+	}
 	to := newDestination(succeed)
 	r := i.run(testConfig(), to)
+	natstest.WaitFor(t, "each has been tried again", func() bool { return strings.Count(r.log.String(), " attempt=3 ") == 20 })
 	ids := []batch.ID{i.cut(describe(stream, 0)), i.cut(describe(stream, 1))}
 	i.awaitOutcome(ids...)
-	natstest.WaitFor(t, "the two are all that waits", func() bool { return i.waiting(stream) == 2 })
+	natstest.WaitFor(t, "the others are all that waits", func() bool { return i.waiting(stream) == 20 })
 	if log := r.log.String(); !strings.Contains(log, "newer version") {
 		t.Error("the log does not say why")
 	}
