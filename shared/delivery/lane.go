@@ -23,9 +23,10 @@ type lane struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	working  int       // batches in workers' hands
-	failures int       // in a row
-	rest     time.Time // nothing is fetched before
+	working  int             // batches in workers' hands
+	failures int             // in a row
+	rest     time.Time       // nothing is fetched before
+	round    map[uint64]bool // batches that failed in this round, by sequence, and whether they gave way since
 	turn     chan struct{}
 }
 
@@ -133,14 +134,37 @@ func (l *lane) release() {
 func (l *lane) succeeded() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failures, l.rest = 0, time.Time{}
+	l.failures, l.rest, l.round = 0, time.Time{}, nil
 }
 
-// failed makes the lane rest, and returns how long the batch that failed for the attempt-th time should wait. Batches that
-// fail beside each other count as one failure.
-func (l *lane) failed(class Class, attempt int) time.Duration {
+// givesWay tells whether a batch is to be handed back untried, because it has failed in this round and others may wait behind it.
+// JetStream hands out first what is due again: two batches that fail each on its own would have every turn of a lane that rests
+// between turns. A round is over when one comes for which nobody else is due any more.
+func (l *lane) givesWay(seq uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	gave, failed := l.round[seq]
+	switch {
+	case !failed:
+		return false
+	case gave || len(l.round) == 1:
+		l.round = nil
+		return false
+	default:
+		l.round[seq] = true
+		return true
+	}
+}
+
+// failed makes the lane rest, and returns how long the batch, which failed for the attempt-th time, should wait. Batches that
+// fail beside each other count as one failure.
+func (l *lane) failed(class Class, seq uint64, attempt int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.round == nil {
+		l.round = map[uint64]bool{}
+	}
+	l.round[seq] = false
 	if now := time.Now(); now.After(l.rest) {
 		l.failures++
 		l.rest = now.Add(l.runner.delay(l.failures))

@@ -237,10 +237,10 @@ func TestLaneState(t *testing.T) {
 	})
 	t.Run("rests after a failure", func(t *testing.T) {
 		l := fresh()
-		if d := l.failed(Retryable, 3); d < 2*time.Hour || d > 4*time.Hour {
+		if d := l.failed(Retryable, 1, 3); d < 2*time.Hour || d > 4*time.Hour {
 			t.Errorf("the batch waits for %s", d)
 		}
-		if d := l.failed(Permanent, 1); d < 5*time.Hour || d > 10*time.Hour {
+		if d := l.failed(Permanent, 1, 1); d < 5*time.Hour || d > 10*time.Hour {
 			t.Errorf("after a permanent failure the batch waits for %s", d)
 		}
 		waits(t, l)
@@ -259,7 +259,7 @@ func TestLaneState(t *testing.T) {
 	t.Run("failures beside each other count once", func(t *testing.T) {
 		l := fresh()
 		for range 10 {
-			l.failed(Retryable, 1)
+			l.failed(Retryable, 1, 1)
 		}
 		if l.failures != 1 {
 			t.Errorf("%d failures in a row", l.failures)
@@ -268,7 +268,7 @@ func TestLaneState(t *testing.T) {
 	t.Run("a wake-up that comes first is not lost", func(t *testing.T) {
 		for range 200 {
 			l := fresh()
-			l.failed(Retryable, 1)
+			l.failed(Retryable, 1, 1)
 			go l.wake()
 			if !l.await(t.Context()) {
 				t.Fatal("not let in")

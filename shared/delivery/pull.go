@@ -110,6 +110,15 @@ func (m *message) attempt() int {
 	return int(meta.NumDelivered)
 }
 
+// sequence is what JetStream knows the batch by.
+func (m *message) sequence() uint64 {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0
+	}
+	return meta.Sequence.Stream
+}
+
 // acknowledge waits for JetStream's word that the acknowledgement arrived.
 func (m *message) acknowledge(ctx context.Context) error {
 	_, err := m.conn.RequestWithContext(ctx, m.Reply, []byte("+ACK"))

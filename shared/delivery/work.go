@@ -60,6 +60,10 @@ func (w *work) do(ctx context.Context) {
 		return
 	}
 	w.log = w.log.With("batch", d.ID())
+	if w.lane.givesWay(w.message.sequence()) {
+		w.handBack(w.cfg.MinDelay)
+		return
+	}
 	if w.attempt > 1 {
 		if err := w.prove(ctx); err != nil {
 			w.putOff(ctx, "it is not known where it may have been delivered to", err)
@@ -226,7 +230,7 @@ func (w *work) fail(ctx context.Context, d batch.Descriptor, stream *catalog.Del
 	w.keep(ctx, d, e)
 	delay := time.Duration(0)
 	if !w.outdated(stream) {
-		delay = w.lane.failed(e.Class, w.attempt)
+		delay = w.lane.failed(e.Class, w.message.sequence(), w.attempt)
 	}
 	w.metrics.failed(d, e.Code)
 	entry := w.entry(d, e)
@@ -249,7 +253,7 @@ func (w *work) putOff(ctx context.Context, why string, err error) {
 		return
 	}
 	w.log.Warn("batch handed back: "+why, "error", err)
-	w.handBack(w.lane.failed(Retryable, w.attempt))
+	w.handBack(w.lane.failed(Retryable, w.message.sequence(), w.attempt))
 }
 
 // handBack returns the batch to JetStream, to be tried again after delay. If that is lost, the ack wait does the same. A

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -367,4 +368,33 @@ func TestUnreadableBatch(t *testing.T) {
 			t.Errorf("%d attempts at %s, want 1", n, id)
 		}
 	}
+}
+
+// Batches that fail each on its own, whatever for, keep nobody from the rest, nor each other from being tried again, however often they
+// were tried while nothing else came.
+func TestFailingBatchesGiveWay(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	stream := i.stream("a")
+	const failing = 4
+	to := newDestination(func(ctx context.Context, a Attempt) (Result, error) {
+		if a.Batch.Last <= 10*failing {
+			return Result{}, &Error{Class: Retryable, Code: "S3.AccessDenied", Message: "Access to this one was denied."}
+		}
+		return succeed(ctx, a)
+	})
+	i.run(testConfig(), to)
+	var bad []batch.ID
+	for n := range failing {
+		bad = append(bad, i.cut(describe(stream, n)))
+	}
+	triedAgain := func(times int) {
+		t.Helper()
+		natstest.WaitFor(t, fmt.Sprint("each is tried ", times, " times"), func() bool {
+			return !slices.ContainsFunc(bad, func(id batch.ID) bool { return len(to.tried(id)) < times })
+		})
+	}
+	triedAgain(6)
+	i.awaitOutcome(i.cut(describe(stream, failing)))
+	triedAgain(9)
 }
