@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
-	"time"
 )
 
 // FailedWrites names the JetStream streams that a NATS server could not write, as on a full disk. It stores nothing in them any more and
@@ -19,14 +17,9 @@ func FailedWrites(ctx context.Context, cfg Config) (map[string]bool, error) {
 	if len(monitors) != 1 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitors[0], "/")+"/healthz?details=true", nil)
-	if err != nil {
-		return nil, fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
+	response, err := getPage(ctx, monitors[0], "/healthz?details=true") // 503 where something is wrong
 	if err != nil {
 		return nil, err
 	}

@@ -95,12 +95,7 @@ func readServer(ctx context.Context, monitorURL string) (serverSettings, error) 
 
 // readPage reads a page of a server's monitoring port.
 func readPage(ctx context.Context, monitorURL, page string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitorURL, "/")+page, nil)
-	if err != nil {
-		return fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
+	response, err := getPage(ctx, monitorURL, page)
 	if err != nil {
 		return err
 	}
@@ -109,6 +104,16 @@ func readPage(ctx context.Context, monitorURL, page string, into any) error {
 		return fmt.Errorf("%s answered %s", redact(monitorURL), response.Status)
 	}
 	return json.NewDecoder(response.Body).Decode(into)
+}
+
+// getPage asks for it, whatever the answer's status is.
+func getPage(ctx context.Context, monitorURL, page string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(monitorURL, "/")+page, nil)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-monitor-url (HYDRANT_NATS_MONITOR_URL): %w", errNoAddress)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return client.Do(request)
 }
 
 var errNoJetStream = errors.New("JetStream does not run on the NATS server, or not yet")

@@ -139,13 +139,14 @@ func (l *lane) succeeded() {
 
 // givesWay tells whether a batch is to be handed back untried, because it has failed in this round and others may wait behind it.
 // JetStream hands out first what is due again: two batches that fail each on its own would have every turn of a lane that rests
-// between turns. A round is over when one comes for which nobody else is due any more.
+// between turns. A round is over when one comes for which nobody else is due any more. After a few failures in a row the rests are short,
+// and nothing has to give way.
 func (l *lane) givesWay(seq uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	gave, failed := l.round[seq]
 	switch {
-	case !failed:
+	case !failed || l.failures < 4:
 		return false
 	case gave || len(l.round) == 1:
 		l.round = nil
